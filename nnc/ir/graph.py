@@ -1,0 +1,189 @@
+"""The graph: one op a node, one operand an edge, on a `networkx.MultiDiGraph`.
+
+networkx's own algorithms (order, dominators, min-cut, drawing) work on `Graph.nx` directly.  Each
+networkx node is an integer id whose attribute `"node"` is the `Node`; an edge (producer, consumer)
+has the operand's index as its key and the producer's result index as its attribute `"result"`.
+
+Bodies of loops and calls are graphs of their own, held in an attribute of their node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import networkx
+import numpy as np
+
+from nnc.ir.types import TensorType
+
+
+class Value(NamedTuple):
+    """Result `index` of node `node`."""
+
+    node: int
+    index: int = 0
+
+
+class Origin(NamedTuple):
+    """Where in a program a node comes from, and the path of the instance it belongs to."""
+
+    file: str
+    line: int
+    column: int
+    scope: str = ""
+
+
+class Array:
+    """A NumPy array as an immutable, comparable attribute (for `const`)."""
+
+    __slots__ = ("data", "_hash")
+
+    def __init__(self, data: np.ndarray):
+        self.data = np.array(data)
+        self.data.setflags(write=False)
+        self._hash = hash((self.data.dtype.str, self.data.shape, self.data.tobytes()))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Array)
+            and self.data.dtype == other.data.dtype
+            and self.data.shape == other.data.shape
+            and self.data.tobytes() == other.data.tobytes()
+        )
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __repr__(self) -> str:
+        return f"Array({self.data.dtype}{list(self.data.shape)})"
+
+
+@dataclass(slots=True)
+class Node:
+    """One op.  `attrs` are immutable values (numbers, strings, tuples, dims, `Array`, `Graph`)."""
+
+    id: int
+    op: str
+    operands: tuple[Value, ...]
+    attrs: Mapping[str, Any]
+    types: tuple[TensorType, ...]
+    name: str = ""
+    origin: tuple[Origin, ...] = ()
+
+    @property
+    def type(self) -> TensorType:
+        """The type of the only result."""
+        (only,) = self.types
+        return only
+
+
+@dataclass
+class Graph:
+    """A function from `inputs` (nodes with op `input`) to named `outputs`."""
+
+    name: str = ""
+    nx: networkx.MultiDiGraph = field(default_factory=networkx.MultiDiGraph)
+    inputs: list[int] = field(default_factory=list)
+    outputs: dict[str, Value] = field(default_factory=dict)
+    _next: int = 0
+
+    # ------------------------------------------------------------ reading
+    def node(self, id: int) -> Node:
+        return self.nx.nodes[id]["node"]
+
+    def producer(self, value: Value) -> Node:
+        return self.node(value.node)
+
+    def type(self, value: Value) -> TensorType:
+        return self.node(value.node).types[value.index]
+
+    def __len__(self) -> int:
+        return len(self.nx)
+
+    def __iter__(self) -> Iterator[Node]:
+        """Nodes in a topological order that keeps the order of creation where it can."""
+        for id in networkx.lexicographical_topological_sort(self.nx):
+            yield self.node(id)
+
+    def users(self, value: Value) -> list[tuple[Node, int]]:
+        """The (node, operand index) pairs that read `value`; outputs are not among them."""
+        found = []
+        for _, consumer, key, result in self.nx.out_edges(value.node, keys=True, data="result"):
+            if result == value.index:
+                found.append((self.node(consumer), key))
+        return found
+
+    def input_named(self, name: str) -> Value:
+        for id in self.inputs:
+            if self.node(id).attrs["name"] == name:
+                return Value(id)
+        raise KeyError(name)
+
+    @property
+    def input_names(self) -> list[str]:
+        return [self.node(id).attrs["name"] for id in self.inputs]
+
+    # ------------------------------------------------------------ writing
+    def insert(
+        self,
+        op: str,
+        operands: Iterable[Value],
+        attrs: Mapping[str, Any],
+        types: tuple[TensorType, ...],
+        name: str = "",
+        origin: tuple[Origin, ...] = (),
+    ) -> Node:
+        """Add a node whose types the caller has inferred (`Builder.emit` does both)."""
+        node = Node(self._next, op, tuple(operands), dict(attrs), types, name, origin)
+        self._next += 1
+        self.nx.add_node(node.id, node=node)
+        self._connect(node)
+        if op == "input":
+            self.inputs.append(node.id)
+        return node
+
+    def set_operands(self, node: Node, operands: Iterable[Value]) -> None:
+        self._disconnect(node)
+        node.operands = tuple(operands)
+        self._connect(node)
+
+    def replace(self, old: Value, new: Value) -> list[Node]:
+        """Let every user and output of `old` read `new`; the users, for a worklist."""
+        users = []
+        for consumer, _ in self.users(old):
+            if consumer.id == new.node:
+                continue
+            self.set_operands(consumer, (new if v == old else v for v in consumer.operands))
+            users.append(consumer)
+        for name, value in self.outputs.items():
+            if value == old:
+                self.outputs[name] = new
+        return users
+
+    def remove(self, id: int) -> None:
+        """Remove a node that nothing reads."""
+        assert not self.nx.out_degree(id), f"node {id} still has users"
+        if self.node(id).op == "input":
+            self.inputs.remove(id)
+        self.nx.remove_node(id)
+
+    def copy(self) -> Graph:
+        """A copy that shares no node with this one (bodies, being immutable by then, are shared)."""
+        other = Graph(self.name, inputs=list(self.inputs), outputs=dict(self.outputs))
+        other._next = self._next
+        for id, data in self.nx.nodes(data=True):
+            n: Node = data["node"]
+            copied = Node(n.id, n.op, n.operands, n.attrs, n.types, n.name, n.origin)
+            other.nx.add_node(id, node=copied)
+        other.nx.add_edges_from(self.nx.edges(keys=True, data=True))
+        return other
+
+    def _connect(self, node: Node) -> None:
+        for key, value in enumerate(node.operands):
+            self.nx.add_edge(value.node, node.id, key=key, result=value.index)
+
+    def _disconnect(self, node: Node) -> None:
+        edges = [(v.node, node.id, key) for key, v in enumerate(node.operands)]
+        self.nx.remove_edges_from(edges)

@@ -1,0 +1,119 @@
+"""What elaboration makes of one `train` section: graphs, state and plan, free of syntax.
+
+This is all that passes, backends and the training loop know of a program.
+
+Graph inputs have a kind: "state" (name = path of a weight, buffer or optimizer moment), "batch"
+(name = `source.field`), "scalar" (name = key of the dict that `scalars(...)` gives), "argument"
+(name = input of a model, in `forward` graphs) and "accumulator" (in `finish` graphs).  Outputs of a
+step graph: the path of each state entry that it changes, `@loss`, and `@metrics/NAME`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnc.ir.graph import Graph, Origin
+from nnc.ir.host import HostExpr
+from nnc.ir.types import TensorType
+
+
+@dataclass
+class StateEntry:
+    """One array of the state; `init` maps the u64 scalar input `seed` to the output `value`."""
+
+    path: str
+    type: TensorType
+    kind: str  # "param", "buffer" or "optimizer"
+    init: Graph
+    origin: Origin | None = None
+
+
+@dataclass
+class Step:
+    """One `step` section (or the section that stands for it): a graph run `times` times a cycle."""
+
+    name: str
+    graph: Graph
+    scalars: dict[str, HostExpr]
+    times: int = 1
+    optimizers: tuple[str, ...] = ()
+
+
+@dataclass
+class Phase:
+    """`count` cycles over `steps`; an entry of `begin` is computed once when the phase starts."""
+
+    name: str
+    count: int
+    steps: list[Step]
+
+
+@dataclass
+class Evaluation:
+    """Metrics over a whole split, every sample once (semantics 18).
+
+    `batch` (batch size symbolic) gives accumulators; `merge[name]` says how those of several batches
+    combine: "sum", "max", "min" or "collect" (concatenated along axis 0).  `finish` turns the merged
+    ones into `@loss` and `@metrics/NAME`.
+    """
+
+    name: str
+    source: str
+    split: str
+    batch: Graph
+    merge: dict[str, str]
+    finish: Graph
+    scalars: dict[str, HostExpr] = field(default_factory=dict)
+    every: int | None = None  # steps; None: once an epoch
+
+
+@dataclass
+class Forward:
+    """Inference of one instance: arguments -> `output`, or the fields of a record."""
+
+    name: str
+    graph: Graph
+
+
+@dataclass
+class Stop:
+    """`patience`: stop when `metric` of `split` has not improved for `steps` steps."""
+
+    metric: str
+    split: str
+    steps: int
+    mode: str = "min"
+
+
+@dataclass
+class IndexBound:
+    """Values of `source.field` index an axis of size `size`: checked against the data before training."""
+
+    source: str
+    field: str
+    size: int
+    origin: Origin | None = None
+
+
+@dataclass
+class Training:
+    """A whole `train` section."""
+
+    name: str
+    state: dict[str, StateEntry]
+    phases: list[Phase]
+    evaluations: list[Evaluation]
+    forwards: list[Forward]
+    sources: dict[str, Any]  # name -> nnc.data.Source
+    clock: str
+    steps_per_epoch: int
+    seed: int = 0
+    stop: Stop | None = None
+    bounds: list[IndexBound] = field(default_factory=list)
+    file: str = ""
+    doc: str = ""
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.count for phase in self.phases)
