@@ -62,9 +62,10 @@ class Poly:
         if other == 1:
             return self
         if isinstance(other, int) and other != 0:
-            # Move the exactly divisible terms out: (4*N + r) // 4 = N + r // 4.
-            whole = {m: c // other for m, c in self.terms if c % other == 0}
-            rest = _normal({m: c for m, c in self.terms if c % other})
+            # Move whole multiples out, (5*N + 7) // 4 = N + 1 + (N + 3) // 4, so that formulas
+            # that differ by them, (N - 1) // 2 + 1 and (N + 1) // 2, are proved equal.
+            whole = {m: c // other for m, c in self.terms}
+            rest = _normal({m: c % other for m, c in self.terms})
             if isinstance(rest, int):
                 return _normal(whole) + rest // other
             return _normal(whole) + Poly(((((FloorDiv(rest, other), 1),), 1),))
@@ -218,4 +219,4 @@ def _monomial_text(monomial: Monomial, coefficient: int) -> str:
 
 
 def _in_product(dim: Dim) -> str:
-    return str(dim) if isinstance(dim, int) or len(dim.terms) == 1 else f"({dim})"
+    return str(dim) if str(dim).isalnum() else f"({dim})"

@@ -125,6 +125,11 @@ class Graph:
     def input_names(self) -> list[str]:
         return [self.node(id).attrs["name"] for id in self.inputs]
 
+    @property
+    def next_id(self) -> int:
+        """The id of the next node: all nodes added from now on have at least this one."""
+        return self._next
+
     # ------------------------------------------------------------ writing
     def insert(
         self,
@@ -134,10 +139,15 @@ class Graph:
         types: tuple[TensorType, ...],
         name: str = "",
         origin: tuple[Origin, ...] = (),
+        id: int | None = None,
     ) -> Node:
-        """Add a node whose types the caller has inferred (`Builder.emit` does both)."""
-        node = Node(self._next, op, tuple(operands), dict(attrs), types, name, origin)
-        self._next += 1
+        """Add a node whose types the caller has inferred (`Builder.emit` does both).
+
+        `id` is for who reads a graph back; everyone else takes the next one.
+        """
+        number = self._next if id is None else id
+        node = Node(number, op, tuple(operands), dict(attrs), types, name, origin)
+        self._next = max(self._next, number + 1)
         self.nx.add_node(node.id, node=node)
         self._connect(node)
         if op == "input":

@@ -108,9 +108,15 @@ def python_text(expr: HostExpr, strength: int = 0) -> str:
     if own == 9:
         text = pattern.format(*(python_text(arg) for arg in expr.args))
     elif expr.op == "pow":
-        text = pattern.format(python_text(expr.args[0], own + 1), python_text(expr.args[1], own))
+        base, power = python_text(expr.args[0], own + 1), python_text(expr.args[1], own)
+        text = f"{base}**{power}" if _is_simple(base + power) else f"{base} ** {power}"
     elif len(expr.args) == 2:
         text = pattern.format(python_text(expr.args[0], own), python_text(expr.args[1], own + 1))
     else:
         text = pattern.format(python_text(expr.args[0], own))
     return f"({text})" if own < strength else text
+
+
+def _is_simple(text: str) -> bool:
+    """Whether formatters set `**` between names and numbers like these without spaces."""
+    return text.replace(".", "").replace("_", "").isalnum()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from typing import Union
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +55,17 @@ class Source:
         return line, offset - self._starts[line - 1] + 1
 
     def line(self, number: int) -> str:
-        lines = self.text.splitlines()
-        return lines[number - 1] if number <= len(lines) else ""
+        """The text of a line, without its end."""
+        self.position(0)
+        start = self._starts[number - 1]
+        end = self._starts[number] if number < len(self._starts) else len(self.text)
+        return self.text[start:end].rstrip("\r\n")
 
 
+# ruff: noqa: RUF009
 # `span` is left out of comparisons: two trees are equal when they say the same.
 def _span() -> Span:
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
+    return field(compare=False, repr=False)
 
 
 # ---------------------------------------------------------------- expressions
@@ -113,7 +116,7 @@ class Tuple:
     """`(a, b)`, `(x = a, y = b)`; `(a)` is only grouping and is kept for the formatter."""
 
     items: tuple[Argument, ...]
-    trailing_comma: bool = False
+    trailing_comma: bool
     span: Span = _span()
 
     @property
@@ -170,7 +173,8 @@ class Operator:
 class Chain:
     """`first op1 x1 op2 x2 ...`, evaluated from the left.
 
-    `kind` is "sum" (+ -), "term" (* / // % @), "pipe" (|>), "and", "or" or "compare" (one operator).
+    `kind` is "sum" (+ -), "term" (* / // % @), "pipe" (|>), "and", "or" or "compare" (which has
+    one operator).
     """
 
     kind: str
@@ -278,7 +282,7 @@ class Let:
     names: tuple[Name, ...]
     type: TypeExpr | None
     value: Expr
-    doc: str = field(default="", compare=False)
+    doc: str = field(compare=False)
     span: Span = _span()
 
 
@@ -291,7 +295,7 @@ class Decl:
     type: TypeExpr
     value: Expr | None
     choices: Expr | None
-    doc: str = field(default="", compare=False)
+    doc: str = field(compare=False)
     span: Span = _span()
     name_span: Span | None = field(default=None, compare=False, repr=False)
 
@@ -340,7 +344,7 @@ class Section:
     name: str
     arguments: tuple[Argument, ...]
     body: tuple[Statement, ...]
-    doc: str = field(default="", compare=False)
+    doc: str = field(compare=False)
     span: Span = _span()
     kind_span: Span | None = field(default=None, compare=False, repr=False)
     name_span: Span | None = field(default=None, compare=False, repr=False)
@@ -352,7 +356,7 @@ class Fn:
     parameters: tuple[Parameter, ...]
     result: TypeExpr | None
     body: Expr | tuple[Statement, ...]
-    doc: str = field(default="", compare=False)
+    doc: str = field(compare=False)
     span: Span = _span()
     name_span: Span | None = field(default=None, compare=False, repr=False)
 
@@ -367,7 +371,7 @@ class Block:
     inputs: tuple[Parameter, ...] | None
     result: TypeExpr | None
     body: Expr | tuple[Statement, ...]
-    doc: str = field(default="", compare=False)
+    doc: str = field(compare=False)
     span: Span = _span()
     name_span: Span | None = field(default=None, compare=False, repr=False)
 
@@ -384,15 +388,20 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Program:
+    """`doc` is a `##` comment at the top of the file; `lost` holds the names that stand in
+    statements left out for their syntax errors, so that later checks don't call them unknown."""
+
     source: Source = field(compare=False, repr=False)
     version: int | None
     items: tuple[Item, ...]
+    doc: str = field(default="", compare=False)
+    lost: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
-Expr = Union[
-    Name, Number, String, Literal, Tuple, List, Call, Index, Attribute, Chain, Unary, Power, Range,
-    If, Repeat, For, Scan, Ellipsis_,
-]
-TypeExpr = Union[TensorTypeExpr, RecordTypeExpr]
-Statement = Union[Let, Decl, Set, Field, Section, Out, Assert]
-Item = Union[Use, Decl, Let, Fn, Block, Section]
+Expr = (
+    Name | Number | String | Literal | Tuple | List | Call | Index | Attribute | Chain | Unary
+    | Power | Range | If | Repeat | For | Scan | Ellipsis_
+)  # fmt: skip
+TypeExpr = TensorTypeExpr | RecordTypeExpr
+Statement = Let | Decl | Set | Field | Section | Out | Assert
+Item = Use | Decl | Let | Fn | Block | Section

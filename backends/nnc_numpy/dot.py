@@ -1,0 +1,68 @@
+"""The spellings of `dot`: `@` with transposes wherever one GEMM does it, else the general form."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from nnc.ir.graph import Node
+from nnc.ir.types import TensorType
+from nnc.ops.registry import OPS
+from nnc_numpy.expressions import ATOM, MUL, Expr, binary, call, method, strong
+
+Axes = tuple[int, ...]
+
+
+def dot(site: Any, node: Node, x: Expr, y: Expr) -> Expr:
+    """`x @ y` for matrices, vectors and stacks of matrices; `_dot(...)` for all else."""
+    left, right = site.types
+    contract, batch = node.attrs["contract"], node.attrs["batch"]
+    x, y = strong(x), strong(y)
+    if len(contract[0]) == 1 and _stacked(batch, left, right):
+        a = _as_left(x, left.rank, contract[0][0], len(batch[0]))
+        b = _as_right(y, right.rank, contract[1][0], len(batch[0]))
+        if a is not None and b is not None:
+            return binary("@", MUL, a, b)
+    if not batch[0] and len(contract[0]) == 1 and contract[0][0] == left.rank - 1:
+        b = _as_right(y, right.rank, contract[1][0], 0)
+        if b is not None and right.rank == 2:
+            return _rows(x, left, b, node.type)
+    if not contract[0] and not batch[0] and left.rank == right.rank == 1:
+        return call("np.outer", x, y)
+    evaluate = OPS["dot"].evaluate
+    assert evaluate is not None
+    return call(site.helper(evaluate), x, y, contract=contract, batch=batch)
+
+
+def _stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> bool:
+    """Whether the batch axes are the first of both, in order, and the operands matrices below."""
+    count = len(batch[0])
+    if batch != (tuple(range(count)),) * 2:
+        return False
+    ranks = {left.rank - count, right.rank - count}
+    return ranks == {2} or (count == 0 and ranks <= {1, 2})
+
+
+def _as_left(x: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+    """`x` with the summed axis last."""
+    if summed == rank - 1:
+        return x
+    return _flipped(x, rank) if summed == lead and rank == lead + 2 else None
+
+
+def _as_right(y: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+    """`y` with the summed axis first of the last two."""
+    if summed == max(rank - 2, 0):
+        return y
+    return _flipped(y, rank) if summed == rank - 1 and rank == lead + 2 else None
+
+
+def _flipped(x: Expr, rank: int) -> Expr:
+    if rank == 2:
+        return Expr(f"{x.at(ATOM)}.T", size=x.size)
+    return method(x, "swapaxes", "-1", "-2")
+
+
+def _rows(x: Expr, left: TensorType, y: Expr, result: TensorType) -> Expr:
+    """x [..., K] @ y [K, M]: `matmul` would do one small product for each leading index."""
+    return replace(call("np.tensordot", x, y, axes=1), size=x.size + y.size + 1)

@@ -1,0 +1,83 @@
+"""Local variable names: from the program where it has one, else from what an op makes."""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import re
+from collections.abc import Iterable
+
+from nnc.ir.graph import Graph, Node
+
+#: what the result of an op is called where nothing in the program names it
+NOUNS = {
+    "add": "total", "sub": "difference", "mul": "product", "div": "quotient", "neg": "negative",
+    "exp": "exps", "log": "logs", "sqrt": "root", "rsqrt": "inverse_root", "pow": "power",
+    "abs": "size", "dot": "product", "sum": "total", "prod": "product", "max": "top",
+    "min": "bottom", "argmax": "best", "argmin": "best", "where": "chosen", "take": "rows",
+    "take_along": "picked", "scatter_add": "scattered", "scatter_add_along": "scattered",
+    "random_bits": "bits", "reshape": "reshaped", "transpose": "turned", "broadcast": "spread",
+    "concat": "joined", "slice": "part", "window": "windows", "cast": "converted",
+    "eq": "same", "ne": "different", "lt": "below", "le": "at_most", "gt": "above",
+    "ge": "at_least", "and": "both", "or": "either", "not": "negated", "const": "table",
+    "conv": "features", "conv_input_grad": "d_features", "conv_filter_grad": "d_filter",
+    "max_pool": "pooled", "max_pool_grad": "d_pooled", "sum_pool": "pooled",
+    "softmax": "p", "log_softmax": "log_p", "sigmoid": "gate", "tanh": "squashed",
+    "maximum": "larger", "minimum": "smaller", "iota": "counts", "pad": "padded",
+    "shift_right": "shifted",
+}  # fmt: skip
+
+#: ops that stand for the layer they end, so that its name suits them
+LAYER_OPS = {"add", "dot", "conv", "max_pool"}
+
+RESERVED = frozenset(
+    {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "math"}
+    | {"state", "batch", "scalars", "accumulators", "path"}
+)
+
+
+def identifier(text: str) -> str:
+    """`text` as a Python identifier in snake case: `net.dense_0.w` -> `net_dense_0_w`."""
+    word = re.sub(r"\W+", "_", text).strip("_")
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word).lower()
+    return f"v_{word}" if not word or word[0].isdigit() else word
+
+
+def noun(graph: Graph, node: Node) -> str:
+    """A name for the result of `node`."""
+    if node.name:
+        return identifier(node.name)
+    if node.op == "lt" and graph.producer(node.operands[0]).op == "random_bits":
+        return "keep"
+    if node.op == "mul" and not node.type.rank:
+        return "factor"
+    scope = node.origin[0].scope.rsplit(".", 1)[-1] if node.origin else ""
+    if scope and node.op in LAYER_OPS:
+        return identifier(scope)
+    return NOUNS.get(node.op, identifier(node.op))
+
+
+class Names:
+    """The names in use in one function."""
+
+    def __init__(self, taken: Iterable[str] = ()):
+        self._taken = set(taken) | RESERVED
+
+    def new(self, wish: str) -> str:
+        """`wish`, or `wish_2`, `wish_3`, ... where it is taken."""
+        name, number = wish, 1
+        while name in self._taken:
+            number += 1
+            name = f"{wish}_{number}"
+        self._taken.add(name)
+        return name
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Identifiers for paths, without the first part where all share it (`@` paths do not count)."""
+    paths = list(paths)
+    weights = [path for path in paths if not path.startswith("@")]
+    first = {path.split(".", 1)[0] for path in weights}
+    shared = len(first) == 1 and all("." in path for path in weights)
+    prefix = f"{first.pop()}." if shared else ""
+    return {path: identifier(path.removeprefix(prefix)) for path in paths}

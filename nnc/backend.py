@@ -1,0 +1,124 @@
+"""What a backend must provide, how backends are found, and all that one needs of nnc.
+
+A backend is a package that registers an object with the entry-point group `nnc.backends`:
+
+    [project.entry-points."nnc.backends"]
+    numpy = "nnc_numpy:backend"
+
+It imports this module, `nnc.ir` and `nnc.ops.registry`, and nothing else of nnc.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import types
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from nnc import random as random_streams
+from nnc.ir.graph import Graph
+from nnc.ir.host import python_text
+from nnc.ir.program import Training
+from nnc.language.diagnostics import NncError, error, suggest
+from nnc.passes.base import Rewriter
+from nnc.passes.fold_constants import splat
+from nnc.passes.legalize import legalize
+from nnc.passes.pipeline import map_graphs, optimize
+from nnc.source import Sources
+
+GROUP = "nnc.backends"
+
+__all__ = [
+    "Backend",
+    "NncError",
+    "Rewriter",
+    "Sources",
+    "error",
+    "get",
+    "installed",
+    "legalized",
+    "load_source",
+    "python_text",
+    "random_streams",
+    "splat",
+]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Prints a `Training` as one standalone file (docs/architecture.md, "Backends")."""
+
+    name: str
+    #: the spelling of each op; its keys say which ops may reach `emit` (others are decomposed)
+    emitters: Mapping[str, Any]
+
+    def emit(self, training: Training) -> str:
+        """The Python source; `training` is not changed."""
+
+    def version(self) -> str:
+        """Name and version of the framework, for reports."""
+
+    def devices(self) -> list[str]:
+        """What the emitted source can run on here, the default first."""
+
+
+def installed() -> dict[str, EntryPoint]:
+    """Backends by name, without importing them."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+
+
+def get(name: str) -> Backend:
+    """The backend called `name`; NncError for an unknown one and for one without its framework."""
+    backends = installed()
+    if name not in backends:
+        raise error(
+            "E0901",
+            f"there is no backend `{name}`",
+            help=suggest(name, backends) or f"installed are: {', '.join(backends) or 'none'}",
+        )
+    try:
+        backend: Backend = backends[name].load()
+    except ModuleNotFoundError as missing:
+        raise error(
+            "E0902",
+            f"the backend `{name}` needs `{missing.name}`, which is not installed",
+            help=f"pip install 'nnc[{name}]'",
+        ) from None
+    return backend
+
+
+def legalized(
+    training: Training, backend: Backend, rewrite: Callable[[Graph], None] | None = None
+) -> Training:
+    """A copy of `training` that holds only ops `backend` has an emitter for.
+
+    `rewrite` is run on each graph after that: what pays on this backend alone.
+    """
+
+    def run(graph: Graph) -> None:
+        changed = legalize(graph, backend.emitters.keys(), backend.name)
+        if rewrite is not None:
+            rewrite(graph)
+        if changed or rewrite is not None:
+            optimize(graph)
+
+    return map_graphs(training, run)
+
+
+def load_source(path: str | Path) -> types.ModuleType:
+    """The emitted file at `path` as a module, which `sys.modules` does not keep."""
+    path = Path(path)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise error("E0905", f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module

@@ -1,0 +1,45 @@
+"""`nnc fmt [--check] FILE...`: programs rewritten in the one style, each file as a whole."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from nnc.commands.output import print_error
+from nnc.language.diagnostics import NncError, error
+from nnc.language.formatter import format_text
+from nnc.train.checkpoint import write_atomically
+
+
+def run(args: argparse.Namespace) -> int:
+    code = 0
+    for name in args.files:
+        try:
+            changed = _format(Path(name), args.check)
+        except NncError as problem:
+            print_error(problem)
+            code = 1
+            continue
+        if changed and args.check:
+            print(f"would rewrite {name}", file=sys.stderr)
+            code = 1
+        elif changed:
+            print(f"rewrote {name}")
+    return code
+
+
+def _format(path: Path, check: bool) -> bool:
+    """Rewrite `path` unless `check`; whether its text is another."""
+    try:
+        content = path.read_bytes()
+        before = content.decode("utf-8")
+    except OSError as problem:
+        raise error("E0001", f"cannot read {path}: {problem.strerror}") from None
+    except UnicodeDecodeError as problem:
+        raise error("E0002", f"{path} is not text in UTF-8: {problem.reason}") from None
+    after = format_text(before, str(path))
+    changed = after.encode() != content
+    if changed and not check:
+        write_atomically(path, after.encode())
+    return changed

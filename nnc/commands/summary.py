@@ -1,0 +1,140 @@
+"""`nnc summary FILE`: the layers of each model with output shapes, parameters, FLOPs and memory."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnc.commands.tables import print_table
+from nnc.elaborate import load
+from nnc.ir.dims import Dim, product, shape_text, substitute, symbols
+from nnc.ir.graph import Graph, Node
+from nnc.ir.program import Forward, Training
+from nnc.ir.types import NUMPY_DTYPES, TensorType
+
+#: ops that move or name numbers and compute none
+FREE = frozenset((
+    "input", "const", "iota", "size", "reshape", "transpose", "broadcast", "slice", "pad",
+    "reverse", "concat", "window", "cast", "bitcast", "take", "take_along", "dynamic_slice",
+    "dynamic_update", "stop_gradient", "with_gradient",
+))  # fmt: skip
+
+
+@dataclass
+class Layer:
+    """One instance: the nodes of `forward` whose scope is its path."""
+
+    path: str
+    output: TensorType | None = None
+    parameters: int = 0
+    flops: Dim = 0
+    activations: Dim = 0  # bytes of all results
+
+
+def run(args: argparse.Namespace) -> int:
+    training = load(args.file, overrides=dict(args.set)).training(args.train)
+    for forward in training.forwards:
+        layers = layers_of(forward, training)
+        total = Layer("total")
+        for layer in layers:
+            total.parameters += layer.parameters
+            total.flops = total.flops + layer.flops
+            total.activations = total.activations + layer.activations
+        print_table(
+            f"{forward.name} of {training.name}",
+            ["layer", "output", "parameters", "FLOPs", "memory"],
+            [_row(layer) for layer in [*layers, total]],
+        )
+    print(f"state: {_bytes(_state_bytes(training))}, optimizer included")
+    print("FLOPs and memory of results are for one sample, forward")
+    return 0
+
+
+def layers_of(forward: Forward, training: Training) -> list[Layer]:
+    """The layers in the order in which they first compute something."""
+    layers: dict[str, Layer] = {}
+    sizes = dict.fromkeys(_batch_names(forward.graph), 1)
+    for node in forward.graph:
+        if node.op == "input":
+            continue
+        path = _scope(node) or forward.name
+        layer = layers.setdefault(path, Layer(path))
+        layer.output = node.types[0]
+        layer.flops = layer.flops + substitute(flops(node, forward.graph), sizes)
+        layer.activations = layer.activations + sum(
+            (substitute(_type_bytes(type), sizes) for type in node.types if node.op not in FREE), 0
+        )
+    for path, entry in training.state.items():
+        if entry.kind == "param" and path.startswith(forward.name):
+            owner = path.rpartition(".")[0]
+            layer = layers.setdefault(owner, Layer(owner))
+            layer.parameters += int(np.prod([int(str(d)) for d in entry.type.shape], dtype=object))
+    return [layer for layer in layers.values() if layer.parameters or layer.flops != 0]
+
+
+def flops(node: Node, graph: Graph) -> Dim:
+    """Floating-point operations of a node: 2 for a multiplication with its addition, 1 for others.
+
+    An elementwise function counts as one operation, a loop as its body times its length.
+    """
+    if node.op in FREE:
+        return 0
+    if node.op == "scan":
+        body = node.attrs["body"]
+        return sum((flops(inner, body) for inner in body), 0) * node.attrs["length"]
+    if node.op == "call":
+        body = node.attrs["body"]
+        return sum((flops(inner, body) for inner in body), 0)
+    if node.op == "dot":
+        shape = graph.type(node.operands[0]).shape
+        return 2 * node.type.size * product([shape[axis] for axis in node.attrs["contract"][0]])
+    if node.op == "conv":
+        kernel = graph.type(node.operands[1]).shape
+        return 2 * node.type.size * product(kernel[:-1])
+    if node.operands and graph.type(node.operands[0]).rank > node.types[0].rank:
+        return graph.type(node.operands[0]).size  # a reduction reads each element once
+    return node.types[0].size
+
+
+def _scope(node: Node) -> str:
+    return next((origin.scope for origin in node.origin if origin.scope), "")
+
+
+def _batch_names(graph: Graph) -> Iterator[str]:
+    """The names of sizes that only a batch fixes."""
+    for id in graph.inputs:
+        for dim in graph.node(id).type.shape[:1]:
+            yield from symbols(dim)
+
+
+def _type_bytes(type: TensorType) -> Dim:
+    width = 2 if type.dtype == "bf16" else np.dtype(NUMPY_DTYPES[type.dtype]).itemsize
+    return type.size * width
+
+
+def _state_bytes(training: Training) -> Dim:
+    return sum((_type_bytes(entry.type) for entry in training.state.values()), 0)
+
+
+def _row(layer: Layer) -> list[str]:
+    output = "" if layer.output is None else layer.output.dtype + shape_text(layer.output.shape)
+    parameters = f"{layer.parameters:,}" if layer.parameters else ""
+    return [layer.path, output, parameters, _count(layer.flops), _bytes(layer.activations)]
+
+
+def _count(value: Dim) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _bytes(value: Dim) -> str:
+    if not isinstance(value, int):
+        return f"{value} B"
+    size, unit = float(value), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

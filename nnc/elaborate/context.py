@@ -1,0 +1,341 @@
+"""The state of one elaboration: the graph being written, weights found so far, names of places.
+
+A `Context` writes one root graph.  Bodies of loops are graphs of their own; a value from outside
+that a body reads becomes a capture (`local`).  What outlives a graph (weights, their initial
+values, which instances exist) is in `World`, shared by all graphs of one `train` section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from nnc.elaborate.scope import Scope
+from nnc.elaborate.values import Host, ListValue, Template, TensorValue, TupleValue, WeightsValue
+from nnc.ir.builder import Builder, Tensor
+from nnc.ir.dims import Poly
+from nnc.ir.graph import Graph, Origin, Value
+from nnc.ir.host import HostConst, HostExpr, HostOp, HostVar, python_text
+from nnc.ir.program import StateEntry
+from nnc.ir.types import TensorType
+from nnc.language import tree
+from nnc.language.diagnostics import Diagnostic, Label, NncError, error
+from nnc.language.tree import Span
+from nnc.ops.registry import OpError
+
+if TYPE_CHECKING:
+    from nnc.elaborate.data import Data
+
+MAX_DEPTH = 200  # nested calls of blocks and functions
+MAX_NODES = 400_000
+MAX_PARAMETERS = 20_000_000_000
+
+
+class Naming:
+    """Names the places of one body, below `prefix`; a `fn` owns none.
+
+    `names` gives for each static call, by its offset, its name in the body and inside its `let`.
+    Which of the two holds shows only after the `let` is evaluated: where its value is a stage,
+    `active` is set and the places stand below the `let`'s name.
+    """
+
+    def __init__(
+        self, prefix: str, names: dict[int, tuple[str, str]], let: str = "", owns: bool = True
+    ):
+        self.prefix = prefix
+        self.names = names
+        self.let = let
+        self.owns = owns
+        self.active = False
+
+    def within(self, let: str) -> Naming:
+        """For the value of `let NAME = ...` in the same body."""
+        return Naming(self.prefix, self.names, let, self.owns)
+
+    def path(self, place: tuple[str, str], iteration: tuple[int, ...] = ()) -> str:
+        in_body, in_let = place
+        name = f"{self.let}.{in_let}" if self.active else in_body
+        suffix = "".join(f".{i}" for i in iteration)
+        return f"{self.prefix}.{name}{suffix}" if self.prefix else name + suffix
+
+
+@dataclass
+class Application:
+    """The first use of an instance: its argument types, to build `forward` from."""
+
+    template: Template
+    arguments: list[tuple[str, TensorType, tuple[str | None, ...]]]
+    span: Span
+
+
+@dataclass
+class World:
+    """What all graphs of one training share."""
+
+    data: Data
+    state: dict[str, StateEntry] = field(default_factory=dict)
+    names: dict[str, tuple[str | None, ...]] = field(default_factory=dict)  # axis labels of state
+    declared: dict[str, Span] = field(default_factory=dict)
+    applications: dict[str, Application] = field(default_factory=dict)
+    steps: int | None = None
+    epochs: int | None = None
+    steps_per_epoch: int | None = None
+
+    @staticmethod
+    def buffer_path(cx: Context, name: str) -> str:
+        """The path of the `param` or `buffer` called `name` in the body that `cx` runs."""
+        return cx.state_path.format(name) if cx.state_path else f"{cx.path}.{name}"
+
+    @property
+    def parameters(self) -> int:
+        sizes = [e.type.size for e in self.state.values() if e.kind == "param"]
+        return sum(s for s in sizes if isinstance(s, int))
+
+
+@dataclass
+class Frame:
+    """A graph under construction; inner frames capture values of outer ones."""
+
+    builder: Builder
+    captures: dict[Value, Tensor] = field(default_factory=dict)
+
+
+class Context:
+    """Everything that evaluating an expression may read or write."""
+
+    def __init__(self, world: World, graph: Graph, *, training: bool, batch: Any = None):
+        self.world = world
+        self.frames = [Frame(Builder(graph))]
+        self.training = training
+        self.batch = batch  # the symbolic size of the sample axis; None for each source's own
+        self.counter = "step"
+        self.path = ""
+        self.naming = Naming("", {})
+        self.iteration: tuple[int, ...] = ()
+        self.inputs: dict[str, Tensor] = {}
+        self.scalars: dict[str, HostExpr] = {}
+        self.buffers: dict[str, TensorValue] = {}
+        self.written: dict[str, TensorValue] = {}
+        self.overrides: list[dict[str, TensorValue]] = []
+        self.frozen = 0
+        self.expected: TensorType | None = None
+        self.draws: dict[str, int] = {}
+        self.draw_iteration: Tensor | None = None
+        self.calls: list[tuple[str, Span]] = []
+        self.initializing = False
+        self.state_path = ""  # how an optimizer names its moments: "@opt/NAME/{}/PATH"
+        self.state_kind = ""
+
+    def batch_size(self, source: str) -> Any:
+        """The size of the sample axis of a data section in this graph."""
+        return self.world.data.source(self, source).batch if self.batch is None else self.batch
+
+    # ------------------------------------------------------------ evaluation
+    def eval(self, expr: tree.Expr, scope: Scope) -> Any:
+        """The value of `expr`; graph nodes it makes carry its place."""
+        from nnc.elaborate.expressions import EVALUATORS
+
+        return EVALUATORS[type(expr)](self, expr, scope)
+
+    @contextmanager
+    def calling(self, what: str, span: Span) -> Iterator[None]:
+        """Inside a call of a function or block of the program or the library."""
+        if len(self.calls) >= MAX_DEPTH:
+            raise error(
+                "E0012", f"calls are nested more than {MAX_DEPTH} deep", self.calls[0][1],
+                help=f"`{what}` may be calling itself without an end",
+            )
+        self.calls.append((what, span))
+        try:
+            yield
+        except NncError as failure:
+            if is_library(span):
+                raise
+            raise NncError(*(_at_call(d, span) for d in failure.diagnostics)) from None
+        finally:
+            self.calls.pop()
+
+    @contextmanager
+    def assigned(self, **values: Any) -> Iterator[None]:
+        """Attributes of the context changed for a while."""
+        before = {name: getattr(self, name) for name in values}
+        for name, value in values.items():
+            setattr(self, name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    def user_span(self, span: Span) -> Span:
+        """The place in the user's own text that led to `span` (the library's text is not his)."""
+        if not is_library(span):
+            return span
+        for _, call in reversed(self.calls):
+            if not is_library(call):
+                return call
+        return span
+
+    # ------------------------------------------------------------ graphs
+    @property
+    def builder(self) -> Builder:
+        return self.frames[-1].builder
+
+    @property
+    def root(self) -> Builder:
+        return self.frames[0].builder
+
+    def origin(self, span: Span) -> tuple[Origin, ...]:
+        user = self.user_span(span)
+        here = Origin(_short(user), user.line, user.column, self.path)
+        if user is span:
+            return (here,)
+        return (here, Origin(_short(span), span.line, span.column, self.path))
+
+    def at(self, span: Span) -> Any:
+        """Nodes emitted inside come from `span`."""
+        return self.builder.at(self.origin(span))
+
+    def emit(self, span: Span, op: str, *operands: Tensor, **attrs: Any) -> Any:
+        """`Builder.emit` with the op's refusal turned into an error at `span`."""
+        with self.at(span):
+            try:
+                result = self.builder.emit(op, *operands, **attrs)
+            except OpError as refused:
+                raise self.refused(str(refused), span) from None
+        self.check_size(span)
+        return result
+
+    def refused(self, message: str, span: Span) -> Exception:
+        user = self.user_span(span)
+        labels = [] if user is span else [Label(span, "in the library, here")]
+        return error("E0305", message, user, *labels)
+
+    def check_size(self, span: Span) -> None:
+        if len(self.root.graph) > MAX_NODES:
+            raise error(
+                "E0013", f"the graph has more than {MAX_NODES:,} operations", self.user_span(span)
+            )
+
+    def input(self, name: str, type: TensorType, kind: str) -> Tensor:
+        """The root graph's input `name`, made when it is first asked for; local to this body."""
+        if name not in self.inputs:
+            with self.root.at(self.builder.origin):
+                self.inputs[name] = self.root.input(name, type, kind)
+        return self.local(self.inputs[name])
+
+    def local(self, tensor: Tensor) -> Tensor:
+        """`tensor` as the graph being written sees it."""
+        depth = next((i for i, f in enumerate(self.frames) if f.builder is tensor.builder), None)
+        if depth is None:
+            raise error(
+                "E0244", "an initial value cannot depend on tensors",
+                self.user_span(self.calls[-1][1]) if self.calls else None,
+            )
+        for frame in self.frames[depth + 1 :]:
+            inner = frame.captures.get(tensor.value)
+            if inner is None:
+                name = self._capture_name(frame, tensor)
+                inner = frame.builder.input(name, tensor.type, "capture")
+                frame.captures[tensor.value] = inner
+            tensor = inner
+        return tensor
+
+    @staticmethod
+    def _capture_name(frame: Frame, tensor: Tensor) -> str:
+        hint = tensor.builder.graph.producer(tensor.value).name or "captured"
+        taken = set(frame.builder.graph.input_names)
+        name, number = hint, 1
+        while name in taken:
+            number += 1
+            name = f"{hint}_{number}"
+        return name
+
+    def localize(self, value: Any) -> Any:
+        """`value` with every tensor in it made local."""
+        if isinstance(value, TensorValue):
+            if value.tensor.builder is self.builder:
+                return value
+            return TensorValue(self.local(value.tensor), value.names, value.made)
+        if isinstance(value, (TupleValue, WeightsValue)):
+            return value.map(self.localize)
+        if isinstance(value, ListValue):
+            return ListValue(tuple(map(self.localize, value.values)))
+        return value
+
+    # ------------------------------------------------------------ numbers to tensors
+    def constant(self, value: Any, dtype: str) -> Tensor:
+        if isinstance(value, Poly):
+            return self.builder.emit("size", dim=value, dtype=dtype)
+        if dtype in ("f16", "bf16", "f32", "f64"):
+            value = float(value)
+        return self.builder.const(value, dtype)
+
+    def scalar(self, host: Host, dtype: str) -> Tensor:
+        """A per-step host scalar as a tensor of shape ()."""
+        if isinstance(host.expr, HostConst):
+            return self.constant(host.expr.value, dtype)
+        for name, known in self.scalars.items():
+            if known == host.expr and self.inputs[name].dtype == dtype:
+                return self.local(self.inputs[name])
+        name = self._scalar_name(host.expr)
+        self.scalars[name] = host.expr
+        return self.input(name, TensorType(dtype), "scalar")
+
+    def _scalar_name(self, expr: HostExpr) -> str:
+        base = self._hints.get(python_text(expr), "")
+        if not base:
+            base = expr.name if isinstance(expr, HostVar) else "scalar"
+        name, number = base, 1
+        while name in self.inputs:
+            number += 1
+            name = f"{base}_{number}"
+        return name
+
+    @property
+    def _hints(self) -> dict[str, str]:
+        return self.__dict__.setdefault("scalar_hints", {})
+
+    def hint_scalar(self, host: Host, name: str) -> None:
+        """The name that the source uses for a scalar, so that emitted code can."""
+        if isinstance(host.expr, (HostOp,)) or not isinstance(host.expr, (HostConst, HostVar)):
+            self._hints.setdefault(python_text(host.expr), name)
+
+    # ------------------------------------------------------------ draws
+    def random_bits(self, span: Span, shape: tuple[Any, ...], what: str) -> Tensor:
+        """32-bit words for the place and application at hand (semantics 11)."""
+        stream = "init" if self.initializing else what
+        path = f"{stream}/{self.path}" if self.path else stream
+        ordinal = self.draws.get(path, 0)
+        self.draws[path] = ordinal + 1
+        zero = self.builder.const(0, "u64")
+        seed = self.input_scalar("seed", HostVar("seed"), "u64")
+        step = zero if self.initializing else self.input_scalar("draw", HostVar("draw"), "u64")
+        iteration = zero if self.draw_iteration is None else self.local(self.draw_iteration)
+        return self.emit(  # type: ignore[no-any-return]
+            span, "random_bits", seed, step, iteration, zero,
+            path=path, ordinal=ordinal, shape=tuple(shape),
+        )
+
+    def input_scalar(self, name: str, expr: HostExpr, dtype: str) -> Tensor:
+        self.scalars.setdefault(name, expr)
+        return self.input(name, TensorType(dtype), "scalar")
+
+
+def _at_call(fault: Diagnostic, call: Span) -> Diagnostic:
+    """An error inside the library points at the user's call first."""
+    if fault.span is None or not is_library(fault.span):
+        return fault
+    inside = Label(fault.span, "in the library, here")
+    own = tuple(label for label in fault.labels if not is_library(label.span))
+    return replace(fault, span=call, labels=(*own, inside))
+
+
+def is_library(span: Span) -> bool:
+    return span.source.path.startswith("std/")
+
+
+def _short(span: Span) -> str:
+    return span.source.path.rsplit("/", 1)[-1] if not is_library(span) else span.source.path

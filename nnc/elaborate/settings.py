@@ -1,0 +1,72 @@
+"""The settings of `train` and of the sections inside it: one schema, checked by name."""
+
+from __future__ import annotations
+
+from nnc.language import tree
+from nnc.language.diagnostics import Label, NncError, error, suggest
+
+Settings = dict[str, tree.Set]
+
+_STEP = ("loss", "update", "optimizer", "clip_norm", "clip_value")
+#: section kind -> its settings
+SCHEMA: dict[str, tuple[str, ...]] = {
+    "train": (*_STEP, "metrics", "epochs", "steps", "stop", "seed", "clock"),
+    "phase": (*_STEP, "epochs", "steps"),
+    "step": _STEP,
+    "eval": ("metrics",),
+}
+#: section kind -> the sections that may stand inside it
+INNER: dict[str, tuple[str, ...]] = {
+    "train": ("phase", "step", "eval"),
+    "phase": ("step",),
+    "step": (),
+    "eval": (),
+}
+
+
+def read_settings(section: tree.Section, outer: tree.Section | None = None) -> Settings:
+    """Name -> `key = value` statement; every fault of the section in one error."""
+    found: Settings = {}
+    faults = []
+    for statement in section.body:
+        try:
+            if isinstance(statement, tree.Set):
+                _setting(section, statement, found)
+            elif isinstance(statement, tree.Section):
+                _inner(section, statement)
+            elif not isinstance(statement, tree.Let):
+                raise error("E0233", f"a `{section.kind}` section holds settings, `let` and "
+                            f"sections", statement.span)
+        except NncError as failure:
+            faults.extend(failure.diagnostics)
+    if faults:
+        raise NncError(*faults)
+    return found
+
+
+def _setting(section: tree.Section, statement: tree.Set, found: Settings) -> None:
+    known = SCHEMA[section.kind]
+    if len(statement.names) != 1:
+        raise error("E0403", "one setting a statement", statement.span)
+    key = statement.names[0]
+    if key.id not in known:
+        raise error(
+            "E0403", f"`{section.kind}` has no setting `{key.id}`", key.span,
+            help=suggest(key.id, known)
+            or f"its settings are {', '.join(known)}; `let {key.id} = ...` introduces a name",
+        )
+    if key.id in found:
+        raise error("E0203", f"`{key.id}` is set twice", key.span,
+                    Label(found[key.id].span, "first set here"))
+    found[key.id] = statement
+
+
+def _inner(section: tree.Section, inner: tree.Section) -> None:
+    known = INNER[section.kind]
+    place = inner.kind_span or inner.span
+    if inner.kind not in known:
+        raise error("E0412", f"a `{section.kind}` has no section `{inner.kind}`", place,
+                    help=suggest(inner.kind, known)
+                    or (f"it may have {', '.join(known)}" if known else ""))
+    if not inner.name:
+        raise error("E0413", f"a `{inner.kind}` section needs a name", place)

@@ -1,0 +1,98 @@
+"""Random words as values of the graph, and the one way in which words become floats and masks.
+
+The words are those of `nnc.random` (docs/architecture.md, "Random streams").  Everything above them
+is ordinary graph code, rounded once from float64 where it matters, so that every backend draws the
+same numbers.
+"""
+
+from __future__ import annotations
+
+from math import pi, prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnc import random as streams
+from nnc.ir.dims import Dim
+from nnc.ir.types import TensorType
+from nnc.ops.registry import OpError, family
+
+if TYPE_CHECKING:
+    from nnc.ir.builder import Tensor
+
+define = family("random")
+
+
+def _random_bits_infer(
+    seed: TensorType,
+    step: TensorType,
+    iteration: TensorType,
+    offset: TensorType,
+    *,
+    path: str,
+    ordinal: int,
+    shape: tuple[Dim, ...],
+) -> TensorType:
+    for name, type in zip(
+        ("seed", "step", "iteration", "offset"), (seed, step, iteration, offset), strict=True
+    ):
+        if type != TensorType("u64"):
+            raise OpError(f"the {name} of a random draw is a u64 scalar, not {type}")
+    return TensorType("u32", tuple(shape))
+
+
+def _random_bits(
+    seed: np.ndarray,
+    step: np.ndarray,
+    iteration: np.ndarray,
+    offset: np.ndarray,
+    *,
+    path: str,
+    ordinal: int,
+    shape: tuple[int, ...],
+) -> np.ndarray:
+    words = streams.bits32(
+        int(seed), path, ordinal, int(step), int(iteration), int(offset), count=prod(shape)
+    )
+    return words.reshape(shape)
+
+
+define(
+    "random_bits",
+    infer=_random_bits_infer,
+    evaluate=_random_bits,
+    zero_gradient=True,
+    doc="u32 words of `shape`, drawn for (seed, path, ordinal, step, iteration), after `offset`.",
+)
+
+
+def uniform01(bits: Tensor, dtype: str = "f32") -> Tensor:
+    """Floats in [0, 1) of 24 random bits each, from u32 words of the same shape."""
+    return bits.binary("shift_right", 8).cast(dtype) * 2.0**-24
+
+
+def normal(bits: Tensor, dtype: str = "f32") -> Tensor:
+    """Standard normal floats [...] from u32 words [2, ...]: Box-Muller in float64, rounded once.
+
+    bits[0] gives the radius and bits[1] the angle (Box and Muller 1958, the cosine branch alone).
+    """
+    shape = bits.shape[1:]
+
+    def half(index: int) -> Tensor:
+        rest = (0,) * len(shape)
+        part: Tensor = bits.emit(
+            "slice", start=(index, *rest), stop=(index + 1, *shape), step=(1,) * bits.rank
+        )
+        return part.reshape(shape).cast("f64")
+
+    radius = ((half(0) + 1.0) * 2.0**-32).emit("log") * -2.0
+    angle = half(1) * 2.0**-32 * (2.0 * pi)
+    return (radius.emit("sqrt") * angle.emit("cos")).cast(dtype)
+
+
+def bernoulli_mask(bits: Tensor, keep_probability: float) -> Tensor:
+    """Bools that are true with `keep_probability`, to 2^-32, from u32 words of the same shape."""
+    threshold = round(keep_probability * 2**32)
+    if threshold >= 2**32:
+        return bits.builder.full(True, "bool", bits.shape)
+    return bits < threshold

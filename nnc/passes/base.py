@@ -1,0 +1,143 @@
+"""What a pass is, and the `Rewriter` with which passes change a graph in place.
+
+A pass keeps what a graph computes, to the bit where it says nothing else.  It changes the graph in
+place from a worklist: at 100,000 nodes a copy costs over a second.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from nnc.ir.builder import Builder, Tensor
+from nnc.ir.graph import Graph, Node, Value
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A named rewriting of one graph in place; `doc` is one line for the command line."""
+
+    name: str
+    run: Callable[[Graph], None]
+    doc: str
+
+
+def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
+    """The attributes of `node` that hold graphs: bodies of loops and calls."""
+    for name, value in node.attrs.items():
+        if isinstance(value, Graph):
+            yield name, value
+
+
+def run_on_bodies(graph: Graph, run: Callable[[Graph], None]) -> None:
+    """`run` on a copy of every body that a node of `graph` holds; the copy takes its place.
+
+    Bodies may be shared between nodes and between graphs, so they are never changed themselves; a
+    body that several nodes of `graph` share stays shared.
+    """
+    done: dict[int, tuple[Graph, Graph]] = {}  # holds the originals too: an id lives as they do
+    for node_id in list(graph.nx):
+        node = graph.node(node_id)
+        for name, body in list(bodies(node)):
+            if id(body) not in done:
+                copy = body.copy()
+                run(copy)
+                done[id(body)] = body, copy
+            node.attrs = {**node.attrs, name: done[id(body)][1]}
+
+
+class RecordingBuilder(Builder):
+    """A builder that remembers the nodes it added, so that they get their turn."""
+
+    def __init__(self, graph: Graph):
+        super().__init__(graph)
+        self.added: list[int] = []
+
+    def emit(self, op: str, *operands: Tensor, name: str = "", **attrs: Any) -> Any:
+        made = super().emit(op, *operands, name=name, **attrs)
+        first = made[0] if isinstance(made, tuple) else made
+        self.added.append(first.value.node)
+        return made
+
+
+class Rewriter:
+    """A worklist over the nodes of `graph` in topological order, and the edits passes make.
+
+    Iteration gives each node once, and again the readers of a value that `replace` moved; nodes
+    added by `builder` come when the others are through.
+    """
+
+    def __init__(self, graph: Graph):
+        self.graph = graph
+        self.builder = RecordingBuilder(graph)
+        self._outputs: dict[Value, list[str]] = {}
+        for name, value in graph.outputs.items():
+            self._outputs.setdefault(value, []).append(name)
+        self._work: deque[int] = deque(node.id for node in graph)
+        self._waiting = set(self._work)
+
+    def __iter__(self) -> Iterator[Node]:
+        while self._work or self.builder.added:
+            self.push(self.builder.added)
+            self.builder.added.clear()
+            id = self._work.popleft()
+            self._waiting.discard(id)
+            if id in self.graph.nx:
+                yield self.graph.node(id)
+
+    def push(self, ids: Iterable[int]) -> None:
+        for id in ids:
+            if id not in self._waiting:
+                self._waiting.add(id)
+                self._work.append(id)
+
+    def operands(self, node: Node) -> tuple[Tensor, ...]:
+        return tuple(self.builder.tensor(value) for value in node.operands)
+
+    def is_output(self, value: Value) -> bool:
+        return value in self._outputs
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Let all readers and outputs of `old` read `new`, and look at the readers again."""
+        if old == new:
+            return
+        for user, _ in self.graph.users(old):
+            operands = (new if value == old else value for value in user.operands)
+            self.graph.set_operands(user, operands)
+            self.push((user.id,))
+        for name in self._outputs.pop(old, ()):
+            self.graph.outputs[name] = new
+            self._outputs.setdefault(new, []).append(name)
+
+    def replace_node(self, node: Node, results: tuple[Tensor, ...]) -> None:
+        """Let `results` take the place of the results of `node`, and remove what is then unread.
+
+        The name and the origin of `node` go on to a new node that has none.
+        """
+        for index, result in enumerate(results):
+            self.replace(Value(node.id, index), result.value)
+        if len(results) == 1:
+            made = self.graph.producer(results[0].value)
+            if not made.name and made.op != "input":
+                made.name = node.name
+        self.remove_unread(node)
+
+    def remove_unread(self, node: Node) -> None:
+        """Remove `node` where nothing reads it, then its operands where they are unread by that."""
+        stack = [node]
+        while stack:
+            dead = stack.pop()
+            if dead.id not in self.graph.nx or not self._unread(dead):
+                continue
+            producers = {value.node for value in dead.operands}
+            self.graph.remove(dead.id)
+            stack.extend(self.graph.node(id) for id in producers)
+
+    def _unread(self, node: Node) -> bool:
+        return (
+            node.op != "input"
+            and not self.graph.nx.out_degree(node.id)
+            and not any(Value(node.id, i) in self._outputs for i in range(len(node.types)))
+        )

@@ -1,0 +1,79 @@
+"""Computes at compile time what depends on constants alone.
+
+Scalars always, also where they are broadcast (`broadcast(2) * broadcast(3)` is `broadcast(6)`);
+arrays only up to a few elements, because a table in the source reads worse than its formula.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnc.ir.builder import Builder, Tensor
+from nnc.ir.graph import Array, Graph, Node, Value
+from nnc.ir.types import NUMPY_DTYPES
+from nnc.ops.registry import OPS
+from nnc.passes.base import Pass, Rewriter, run_on_bodies
+
+LARGEST = 16  # elements of an array that may be written into the source
+
+FAMILIES = {"elementwise", "shape", "index", "reduce"}
+
+
+def run(graph: Graph) -> None:
+    run_on_bodies(graph, run)
+    rewriter = Rewriter(graph)
+    for node in rewriter:
+        result = folded(graph, rewriter.builder, node)
+        if result is not None:
+            rewriter.replace_node(node, (result,))
+
+
+def folded(graph: Graph, builder: Builder, node: Node) -> Tensor | None:
+    """`node` as a constant, or None where it is none or too large to be one."""
+    if OPS[node.op].family not in FAMILIES or len(node.types) != 1 or node.op == "broadcast":
+        return None
+    if node.type.dtype not in NUMPY_DTYPES or not node.operands:
+        return None
+    splats = [splat(graph, value) for value in node.operands]
+    if OPS[node.op].family == "elementwise" and all(s is not None for s in splats):
+        with builder.at(node.origin):
+            return builder.const(compute(node, splats), node.type.dtype).expand(node.type.shape)
+    arrays = [constant(graph, value) for value in node.operands]
+    size = node.type.size
+    if any(a is None for a in arrays) or not isinstance(size, int) or size > LARGEST:
+        return None
+    result = compute(node, arrays)
+    with builder.at(node.origin):
+        return builder.const(result if result.ndim else result.item(), node.type.dtype)
+
+
+def compute(node: Node, operands: list[Any]) -> Any:
+    """The value of `node`; overflow and invalid operations give inf and nan, as at run time."""
+    evaluate = OPS[node.op].evaluate
+    assert evaluate is not None, node.op
+    with np.errstate(all="ignore"):
+        result = evaluate(*operands, **node.attrs)
+    return np.asarray(result, NUMPY_DTYPES[node.type.dtype])[()]
+
+
+def constant(graph: Graph, value: Value) -> np.ndarray | None:
+    """The array or scalar that a `const` node holds."""
+    node = graph.producer(value)
+    if node.op != "const" or node.type.dtype not in NUMPY_DTYPES:
+        return None
+    held = node.attrs["value"]
+    return np.asarray(held.data if isinstance(held, Array) else held, NUMPY_DTYPES[node.type.dtype])
+
+
+def splat(graph: Graph, value: Value) -> np.ndarray | None:
+    """The scalar (shape ()) that every element of a constant `value` equals, where it is known."""
+    node = graph.producer(value)
+    while node.op == "broadcast":
+        node = graph.producer(node.operands[0])
+    array = constant(graph, Value(node.id))
+    return array if array is not None and array.ndim == 0 else None
+
+
+fold_constants = Pass("fold_constants", run, "compute what depends on constants alone")

@@ -1,0 +1,68 @@
+"""The random streams: every draw of every backend is a slice of one of these.
+
+A draw is named, not ordered: (seed, path, ordinal, step, iteration, offset) picks words of the raw
+stream of Philox4x64-10 as NumPy counts it (Salmon et al., "Parallel random numbers: as easy as 1,
+2, 3", SC 2011), so it does not depend on what else was drawn, in what order or in what chunks.
+
+The functions are copied as they stand into emitted programs, so they may use `functools`,
+`hashlib` and NumPy (as `np`) and each other, and nothing else.
+"""
+
+import functools
+import hashlib
+
+import numpy as np
+
+
+@functools.cache
+def tag(path: str) -> int:
+    """The second key word of the stream of `path`: 8 bytes of its SHA-256, little-endian."""
+    return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little")
+
+
+def bits64(
+    seed: int,
+    path: str,
+    ordinal: int = 0,
+    step: int = 0,
+    iteration: int = 0,
+    offset: int = 0,
+    *,
+    count: int,
+) -> np.ndarray:
+    """`count` words of 64 bits of a stream, after skipping `offset` words of 64 bits.
+
+    ValueError where a number does not fit 64 bits without sign.
+    """
+    numbers = {"seed": seed, "ordinal": ordinal, "step": step, "iteration": iteration}
+    for name, value in {**numbers, "offset": offset, "count": count}.items():
+        if not 0 <= value < 2**64:
+            raise ValueError(f"{name} must be at least 0 and below 2^64, not {value}")
+    stream = np.random.Philox(
+        key=np.array([seed, tag(path)], np.uint64),
+        counter=np.array([offset // 4, iteration, ordinal, step], np.uint64),
+    )
+    skip = offset % 4
+    return stream.random_raw(skip + count)[skip:]
+
+
+def bits32(
+    seed: int,
+    path: str,
+    ordinal: int = 0,
+    step: int = 0,
+    iteration: int = 0,
+    offset: int = 0,
+    *,
+    count: int,
+) -> np.ndarray:
+    """`count` words of 32 bits, after skipping `offset` of them; the low half of 64 bits first."""
+    skip = offset % 2
+    pairs = (skip + count + 1) // 2 if count >= 0 else count
+    words = bits64(seed, path, ordinal, step, iteration, offset // 2, count=pairs)
+    return words.astype("<u8", copy=False).view("<u4")[skip : skip + count]
+
+
+def permutation(seed: int, path: str, epoch: int, n: int) -> np.ndarray:
+    """An order of `range(n)`, int64: the stable argsort of `n` words of 64 bits at step `epoch`."""
+    return np.argsort(bits64(seed, path, step=epoch, count=n), kind="stable")

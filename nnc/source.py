@@ -1,0 +1,109 @@
+"""The source of NumPy functions, complete with what they call, for copying into emitted files.
+
+An op's meaning and its spelling are then one text: the function that defines `fold` for the
+interpreter is the one that stands in the emitted file.  Types are left out of signatures, because
+they name things of nnc.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+WIDTH = 100
+
+
+@dataclass
+class Sources:
+    """Imports and definitions in an order in which each stands after those it uses."""
+
+    imports: set[str] = field(default_factory=set)
+    definitions: dict[str, str] = field(default_factory=dict)
+
+    def add(self, function: Callable[..., Any]) -> str:
+        """Include `function` and all that it uses; its name."""
+        function = inspect.unwrap(function)
+        name: str = function.__name__
+        if name not in self.definitions:
+            self.definitions[name] = ""  # in work, should it be recursive
+            text, tree = _parsed(function)
+            module = sys.modules[function.__module__]
+            for used in sorted(_global_names(tree) - {name}):
+                self._add_global(module, used)
+            del self.definitions[name]
+            self.definitions[name] = text
+        return name
+
+    def _add_global(self, module: types.ModuleType, name: str) -> None:
+        value = module.__dict__.get(name)
+        if inspect.ismodule(value):
+            self.imports.add(_import_module(value.__name__, name))
+        elif callable(value) and getattr(value, "__module__", "").startswith("nnc"):
+            self.add(value)
+        elif name in module.__dict__:
+            self.imports.add(_import_from(module, name))
+
+
+def source_of(functions: Iterable[Callable[..., Any]]) -> Sources:
+    """`functions` and what they use."""
+    sources = Sources()
+    for function in functions:
+        sources.add(function)
+    return sources
+
+
+@functools.cache
+def _parsed(function: Callable[..., Any]) -> tuple[str, ast.FunctionDef]:
+    """The text of a function with a plain signature, and its tree without types."""
+    text = textwrap.dedent(inspect.getsource(function))
+    (tree,) = ast.parse(text).body
+    assert isinstance(tree, ast.FunctionDef), f"{function} is no function"
+    lines = text.splitlines()
+    body = lines[tree.body[0].lineno - 1 :]
+    decorators = lines[: tree.lineno - 1]
+    arguments = tree.args
+    for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        argument.annotation = None
+    for rest in (arguments.vararg, arguments.kwarg):
+        if rest is not None:
+            rest.annotation = None
+    tree.returns = None
+    return "\n".join([*decorators, *_signature(tree), *body]), tree
+
+
+def _signature(tree: ast.FunctionDef) -> list[str]:
+    line = f"def {tree.name}({ast.unparse(tree.args)}):"
+    if len(line) <= WIDTH:
+        return [line]
+    arguments = ast.unparse(tree.args).split(", ")
+    return [f"def {tree.name}(", *(f"    {argument}," for argument in arguments), "):"]
+
+
+def _global_names(tree: ast.FunctionDef) -> set[str]:
+    """Names that the function reads and does not bind itself."""
+    names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+    bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return {node.id for node in names if isinstance(node.ctx, ast.Load)} - bound
+
+
+def _import_module(full: str, name: str) -> str:
+    return f"import {full}" if full == name else f"import {full} as {name}"
+
+
+def _import_from(module: types.ModuleType, name: str) -> str:
+    """The import that bound `name` in `module`."""
+    for node in ast.parse(inspect.getsource(module)).body:
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    renamed = f" as {alias.asname}" if alias.asname else ""
+                    return f"from {node.module} import {alias.name}{renamed}"
+    raise ValueError(f"`{name}` of {module.__name__} cannot be copied into an emitted file")

@@ -1,0 +1,126 @@
+"""The emitted source as a module, and the plan of a run that it and the `Training` agree on.
+
+The loop runs exactly the file that `nnc compile` prints; this is the only place that knows which
+names such a file has (docs/architecture.md, "Backends").
+"""
+
+from __future__ import annotations
+
+import linecache
+import types
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from nnc.ir.graph import Graph
+from nnc.ir.program import Evaluation, Step, Training
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """One `step` section as the loop runs it."""
+
+    name: str
+    run: Callable[[Any, Any, Any], tuple[Any, Any]]
+    scalars: Callable[..., dict[str, Any]]
+    times: int
+    sources: tuple[str, ...]  # the sources of which each execution takes a batch
+    counter: str  # steps that share an optimizer share its count of updates
+    step: Step
+
+
+@dataclass(frozen=True)
+class PhasePlan:
+    name: str
+    first: int  # cycles of the phases before this one
+    count: int
+    steps: tuple[StepPlan, ...]
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    evaluation: Evaluation
+    batch: Callable[[Any, Any, Any], Any]
+    finish: Callable[[Any, Any, Any, int], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the loop does, in order, with the functions of the emitted module."""
+
+    init: Callable[[int], Any]
+    phases: tuple[PhasePlan, ...]
+    evaluations: tuple[EvaluationPlan, ...]
+
+    @property
+    def cycles(self) -> int:
+        return sum(phase.count for phase in self.phases)
+
+    def phase_at(self, cycle: int) -> PhasePlan:
+        """The phase in which the cycle numbered `cycle` (from 0, over the whole run) falls."""
+        return next(p for p in self.phases if cycle < p.first + p.count)
+
+
+def load_module(source: str, file: str) -> types.ModuleType:
+    """Run emitted `source` as a module; tracebacks and debuggers show its lines as of `file`."""
+    module = types.ModuleType(PurePath(file).stem)
+    module.__file__ = file
+    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    exec(compile(source, file, "exec"), module.__dict__)
+    return module
+
+
+def plan(module: types.ModuleType, training: Training) -> Plan:
+    """Join each step and evaluation of `training` with its functions in `module`."""
+    phases: list[PhasePlan] = []
+    first = 0
+    for phase, emitted in zip(training.phases, module.PROGRAM["phases"], strict=True):
+        steps = tuple(
+            StepPlan(
+                name=step.name,
+                run=getattr(module, names["function"]),
+                scalars=getattr(module, names["scalars"]),
+                times=step.times,
+                sources=batch_sources(step.graph),
+                counter=step.optimizers[0] if step.optimizers else step.name,
+                step=step,
+            )
+            for step, names in zip(phase.steps, emitted["steps"], strict=True)
+        )
+        phases.append(PhasePlan(phase.name, first, phase.count, steps))
+        first += phase.count
+    evaluations = tuple(
+        EvaluationPlan(e, getattr(module, names["batch"]), getattr(module, names["finish"]))
+        for e, names in zip(training.evaluations, module.PROGRAM["evaluations"], strict=True)
+    )
+    return Plan(module.init, tuple(phases), evaluations)
+
+
+def execution(plan: Plan, number: int) -> tuple[StepPlan, int, int]:
+    """The step that is executed as number `number` (from 0) of a run.
+
+    Returns it, its cycle within its phase, and how many updates its optimizer made before.  Beyond
+    the end of the plan the last phase goes on.
+    """
+    updates: Counter[str] = Counter()
+    for phase in plan.phases:
+        per_cycle = sum(step.times for step in phase.steps)
+        inside = number < phase.count * per_cycle or phase is plan.phases[-1]
+        cycle, rest = divmod(number, per_cycle) if inside else (phase.count, 0)
+        for step in phase.steps:
+            updates[step.counter] += cycle * step.times
+        for step in phase.steps if inside else ():
+            if rest < step.times:
+                return step, cycle, updates[step.counter] + rest
+            updates[step.counter] += step.times
+            rest -= step.times
+        number -= phase.count * per_cycle
+    raise ValueError("a plan without steps")
+
+
+def batch_sources(graph: Graph) -> tuple[str, ...]:
+    """The data sources that a graph reads, by its inputs `source.field`."""
+    names = (graph.node(id).attrs for id in graph.inputs)
+    return tuple(sorted({a["name"].partition(".")[0] for a in names if a["kind"] == "batch"}))

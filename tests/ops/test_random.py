@@ -1,0 +1,59 @@
+"""Draws inside a graph: the words of the streams, and floats and masks made from them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnc.ir.builder import Builder, Tensor
+from nnc.ir.graph import Graph
+from nnc.ir.interpret import interpret
+from nnc.ir.types import TensorType
+from nnc.ops.random import bernoulli_mask, normal, uniform01
+from nnc.ops.registry import OpError
+from nnc.random import bits32
+
+U64 = TensorType("u64")
+WORDS = bits32(7, "net.dropout_0", 2, 3, 4, 5, count=60)
+
+
+def drawn(shape: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """`function` of the words of (seed 7, step 3, iteration 4, offset 5) at a place."""
+    builder = Builder(Graph())
+    operands = [builder.input(name, U64) for name in ("seed", "step", "iteration", "offset")]
+    bits = builder.emit("random_bits", *operands, path="net.dropout_0", ordinal=2, shape=shape)
+    builder.graph.outputs = {"y": function(bits).value}
+    return interpret(builder.graph, [np.uint64(n) for n in (7, 3, 4, 5)])["y"]
+
+
+def test_bits_are_those_of_the_stream_in_row_major_order() -> None:
+    np.testing.assert_array_equal(drawn((3, 20), lambda bits: bits), WORDS.reshape(3, 20))
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_uniform_floats_have_24_bits(dtype: str) -> None:
+    found = drawn((60,), lambda bits: uniform01(bits, dtype))
+    np.testing.assert_array_equal(found, (WORDS >> 8) / 2**24)
+    assert found.dtype == np.dtype("f4" if dtype == "f32" else "f8")
+
+
+def test_normal_floats_are_box_muller_in_float64_rounded_once() -> None:
+    b1, b2 = WORDS[:30].astype("f8"), WORDS[30:].astype("f8")
+    u1, u2 = (b1 + 1) * 2.0**-32, b2 * 2.0**-32
+    expected = np.sqrt(-2 * np.log(u1)) * np.cos(2 * np.pi * u2)
+    np.testing.assert_array_equal(drawn((2, 5, 6), normal), expected.astype("f4").reshape(5, 6))
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.5, 1.0])
+def test_masks_compare_with_an_integer_threshold(keep: float) -> None:
+    mask = drawn((60,), lambda bits: bernoulli_mask(bits, keep))
+    np.testing.assert_array_equal(mask, WORDS.astype("u8") < round(keep * 2**32))
+
+
+def test_what_names_a_draw_is_u64() -> None:
+    builder = Builder(Graph())
+    seed, step = builder.input("seed", U64), builder.input("step", TensorType("i32"))
+    attrs: dict[str, Any] = {"path": "p", "ordinal": 0, "shape": (2,)}
+    with pytest.raises(OpError, match="the step of a random draw is a u64 scalar, not i32"):
+        builder.emit("random_bits", seed, step, seed, seed, **attrs)
