@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from nnc.backend import legalized, random_streams
+from nnc.backend import legalized
 from nnc.ir.program import Training
 from nnc.ops.registry import OPS
 from nnc_numpy import loops as loops
+from nnc_numpy import runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.function import STATEMENTS
 from nnc_numpy.module import module_text
@@ -43,7 +44,7 @@ def helper_names() -> frozenset[str]:
     """The names of functions that emitted code may call, which no variable may have."""
     evaluations = (op.evaluate for op in OPS.values())
     names = {getattr(evaluate, "__name__", "") for evaluate in evaluations}
-    return frozenset({*names, random_streams.bits32.__name__})
+    return frozenset({*names, runtime.random_bits.__name__})
 
 
 backend = NumpyBackend()

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnc.backend import random_streams
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Array, Node
 from nnc.ir.types import TensorType
 from nnc.ops.registry import OPS
+from nnc_numpy import runtime
 from nnc_numpy.dot import dot
 from nnc_numpy.expressions import (
     ADD,
@@ -247,7 +247,6 @@ def cumsum(site: Site, node: Node, x: Expr) -> Expr:
 def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     """The words of a stream; a counter that is 0 is left out."""
     seed, step, iteration, offset = xs
-    shape = node.attrs["shape"]
     counters = {
         "ordinal": Expr(str(node.attrs["ordinal"])),
         "step": step,
@@ -255,14 +254,9 @@ def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
         "offset": offset,
     }
     options = {name: x.text for name, x in counters.items() if x.text != "0"}
-    bits = call(
-        site.helper(random_streams.bits32),
-        replace(seed, weak=""),
-        Expr(string(node.attrs["path"])),
-        **options,
-        count=dim_text(node.type.size),
-    )
-    return bits if len(shape) == 1 else method(bits, "reshape", shape_text(shape))
+    name = site.helper(runtime.random_bits)
+    path = Expr(string(node.attrs["path"]))
+    return call(name, Expr(_tuple(node.attrs["shape"])), replace(seed, weak=""), path, **options)
 
 
 # ---------------------------------------------------------------- ops copied from their definition

@@ -53,6 +53,9 @@ def literal(value: Any, dtype: str) -> Expr:
     if math.isinf(number):
         return Expr("np.inf" if number > 0 else "-np.inf", ATOM if number > 0 else UNARY, dtype)
     scalar = NUMPY_DTYPES[dtype]
+    mantissa, exponent = math.frexp(number)
+    if mantissa == 0.5 and exponent < -14:
+        return Expr(f"2.0**{exponent - 1}", POWER, dtype)
     text = repr(float(str(scalar(number)))) if dtype != "f64" else repr(number)
     if scalar(float(text)) != scalar(number):
         text = repr(number)

@@ -14,9 +14,9 @@ from typing import Any
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ops.registry import OPS
 from nnc_numpy.emitters import EMITTERS, Site
-from nnc_numpy.expressions import Expr, subscript
+from nnc_numpy.expressions import Expr, strong, subscript
 from nnc_numpy.layout import WIDTH, statement
-from nnc_numpy.names import Names, noun
+from nnc_numpy.names import Names
 
 LARGEST = 7  # operations in one expression
 LONGEST = 88  # columns of one expression
@@ -30,17 +30,25 @@ class Body:
 
     lines: list[tuple[int, str]] = field(default_factory=list)
     place: str = ""
+    title: str = ""
+    pending: str = ""
 
     def add(self, depth: int, text: str) -> None:
+        if self.pending:
+            title, self.pending = self.pending, ""
+            if self.lines:
+                self.lines.append((0, ""))
+            if title != self.title:
+                self.title = title
+                self.lines.append((depth, f"# {title}"))
         self.lines.append((depth, text))
 
     def comment(self, depth: int, text: str) -> None:
-        self.lines.append((depth, f"# {text}"))
+        self.add(depth, f"# {text}")
 
-    def section(self, depth: int, title: str) -> None:
-        if self.lines:
-            self.lines.append((0, ""))
-        self.comment(depth, title)
+    def section(self, title: str) -> None:
+        """What comes next stands under `title`, which is printed with its first line."""
+        self.pending = title
         self.place = ""
 
     def text(self) -> list[str]:
@@ -110,6 +118,8 @@ class Printer:
         self.exprs: dict[Value, Expr] = {}
         self.uses: Counter[Value] = Counter()
         self.takers: dict[Value, str] = {}
+        self.commented = True
+        self.nameless: set[int] = set()  # nodes whose own name does not suit
 
     # ------------------------------------------------------------ values
     def bind(self, value: Value, expr: Expr) -> None:
@@ -131,17 +141,32 @@ class Printer:
             return expr
         return self.assign(value, expr, wish)
 
+    def fitted(self, prefix: str, value: Value, depth: int) -> str:
+        """`prefix` and the value, by a variable where its expression would not fit the line."""
+        text = f"{prefix}{strong(self.read(value)).text}"
+        if len(text) + 4 * depth >= WIDTH and self.read(value).size:
+            self.variable(value)
+        return f"{prefix}{strong(self.read(value)).text}"
+
     def assign(self, value: Value, expr: Expr, wish: str = "") -> Expr:
         node = self.graph.producer(value)
-        name = self.takers.get(value) or self.names.new(wish or noun(self.graph, node))
+        name = self.takers.get(value) or self._name(node, wish)
         self.place(node)
         self.body.add(self.depth, f"{name} = {expr.text}")
         self.exprs[value] = Expr(name, weak=expr.weak)
         return self.exprs[value]
 
+    def _name(self, node: Node, wish: str) -> str:
+        if node.id in self.nameless:
+            node = replace(node, name="")
+        return self.names.new(wish) if wish else self.names.of(self.graph, node)
+
+    def is_named(self, node: Node) -> bool:
+        return bool(node.name) and node.id not in self.nameless
+
     def place(self, node: Node) -> None:
         """A comment with the source line, where it is another than that of the lines before."""
-        if not node.origin:
+        if not node.origin or not self.commented:
             return
         origin = node.origin[0]
         place = f"{origin.file}:{origin.line} {origin.scope}".rstrip()
@@ -166,7 +191,7 @@ class Printer:
             if id == new.node:
                 continue
             value = Value(id)
-            if self.uses[value] != 1 or self.graph.node(id).name:
+            if self.uses[value] != 1 or self.is_named(self.graph.node(id)):
                 return
             work += [reader for reader, values in readers.items() if value in values]
             if not any(value in values for values in readers.values()):
@@ -197,11 +222,8 @@ class Printer:
         targets = []
         for index in range(len(node.types)):
             value = Value(node.id, index)
-            name = (
-                self.names.new(noun(self.graph, node) + "_index" * (index > 0))
-                if self.uses[value]
-                else "_"
-            )
+            suffix = "_index" if index else ""
+            name = self.names.of(self.graph, node, suffix) if self.uses[value] else "_"
             self.exprs[value] = Expr(name)
             targets.append(name)
         self.body.add(self.depth, f"{', '.join(targets)} = {expr.text}")

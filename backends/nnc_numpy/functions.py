@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nnc.backend import python_text
+from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.host import HostExpr
+from nnc.ir.interpret import with_sizes
 from nnc.ir.program import Evaluation, Forward, Step
 from nnc_numpy.expressions import size_name, strong
 from nnc_numpy.function import Body, Helper, Printer, needed
 from nnc_numpy.inputs import argument_name, bind_inputs, bind_sizes, sizes_in
-from nnc_numpy.layout import INDENT, statement, string
+from nnc_numpy.layout import INDENT, WIDTH, statement, string
 from nnc_numpy.names import Names
+from nnc_numpy.scalars import COUNTERS, scalar_lines
 from nnc_numpy.sections import sections
 from nnc_numpy.updates import print_loops, shared_updates
+
+#: what the size of a batch is called in graphs of evaluations; `finish` gets it as `count`
+BATCH_SIZES = ("N",)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Context:
 
     helper: Helper
     taken: frozenset[str]
+    prefix: str = ""  # of all weights' paths
 
 
 def start(
@@ -32,7 +38,8 @@ def start(
     """A printer whose inputs are bound, and the nodes it has to print."""
     targets = list(targets)
     nodes = needed(graph, targets)
-    names = Names({*context.taken, *parameters, *map(size_name, sizes_in(graph))})
+    taken = {*context.taken, *parameters, *map(size_name, sizes_in(graph))}
+    names = Names(taken, context.prefix)
     printer = Printer(graph, names, context.helper, Body())
     bind_inputs(printer, graph, {node.id for node in nodes})
     printer.count(nodes, targets)
@@ -41,9 +48,7 @@ def start(
 
 def entries(printer: Printer, outputs: dict[str, Value]) -> str:
     """Outputs as the text of a dictionary, under the names that callers see."""
-    pairs = (
-        f"{string(name)}: {strong(printer.read(value)).text}" for name, value in outputs.items()
-    )
+    pairs = (printer.fitted(f"{string(name)}: ", value, 2) for name, value in outputs.items())
     return "{" + ", ".join(pairs) + "}"
 
 
@@ -67,14 +72,24 @@ def step_function(context: Context, step: Step, name: str) -> str:
     targets = [*results.values(), *holes, *straight.values(), *shared]
     printer, nodes = start(context, graph, targets)
     for title, members in sections(graph, nodes, results.values()):
-        printer.body.section(printer.depth, title)
+        printer.body.section(title)
         printer.print(members)
-    print_loops(printer, loops)
+    if loops:
+        print_loops(printer, loops)
     for path, value in straight.items():
-        printer.body.add(1, f"state[{string(path)}] = {strong(printer.read(value)).text}")
+        printer.body.add(1, printer.fitted(f"state[{string(path)}] = ", value, 1))
     printer.body.add(1, f"return state, {entries(printer, results)}")
-    doc = f"One step of `{step.name}`; `state` is consumed."
+    doc = f"One step on a batch of {batch_text(graph)}; `state` is consumed."
+    if len(doc) > WIDTH - 10:
+        doc = f"One step of `{name}`; `state` is consumed."
     return definition(f"{name}(state, batch, scalars)", doc, printer.body)
+
+
+def batch_text(graph: Graph) -> str:
+    """`digits.x f32[64, 64], digits.y i32[64]`."""
+    nodes = [graph.node(id) for id in graph.inputs]
+    fields = [f"{n.attrs['name']} {n.type}" for n in nodes if n.attrs["kind"] == "batch"]
+    return ", ".join(fields) or "nothing"
 
 
 def is_result(output: str) -> bool:
@@ -84,46 +99,43 @@ def is_result(output: str) -> bool:
 
 def scalars_function(scalars: dict[str, HostExpr], name: str) -> str:
     """`name(step, updates, seed, draw)`: the numbers of a step, in float64 on the host."""
-    pairs = (f"{string(key)}: {python_text(expr)}" for key, expr in scalars.items())
-    body = Body([(1, "return {" + ", ".join(pairs) + "}")])
     doc = "Numbers of one step that the host computes, in float64."
-    return definition(f"{name}(step, updates, seed, draw)", doc, body)
+    return definition(f"{name}({', '.join(COUNTERS)})", doc, Body(scalar_lines(scalars)))
 
 
 # ---------------------------------------------------------------- evaluations
-def evaluation_functions(context: Context, evaluation: Evaluation) -> list[str]:
-    name = f"evaluate_{evaluation.name}"
-    batch = plain_function(
-        context,
-        evaluation.batch,
-        f"{name}_batch(state, batch, scalars)",
-        f"What one batch adds to the loss and metrics of `{evaluation.name}`.",
-        dict,
-    )
-    finish = plain_function(
-        context,
-        evaluation.finish,
-        f"{name}_finish(state, accumulators, scalars, count)",
-        f"Loss and metrics of `{evaluation.name}` over `count` samples.",
-        lambda outputs: {n.removeprefix("@"): v for n, v in outputs.items()},
-    )
-    return [batch, finish]
+def evaluation_functions(context: Context, evaluations: Iterable[Evaluation]) -> list[str]:
+    """Two functions for each evaluation; one that is like an earlier one is an alias of it."""
+    written: dict[str, str] = {}
+    parts: list[str] = []
+    for evaluation in evaluations:
+        finish = with_sizes(evaluation.finish, {size: symbol("count") for size in BATCH_SIZES})
+        for part, graph, parameters in (
+            ("batch", evaluation.batch, "(state, batch, scalars)"),
+            ("finish", finish, "(state, accumulators, scalars, count)"),
+        ):
+            name = f"evaluate_{evaluation.name}_{part}"
+            text = plain_function(context, graph, parameters, PURPOSES[part])
+            like = written.setdefault(text, name)
+            parts.append(f"def {name}{text}" if like == name else f"{name} = {like}")
+    return parts
 
 
-def plain_function(
-    context: Context,
-    graph: Graph,
-    head: str,
-    doc: str,
-    rename: Callable[[dict[str, Value]], dict[str, Value]],
-) -> str:
-    """A function that returns a dictionary of the graph's outputs."""
+PURPOSES = {
+    "batch": "What one batch adds to the loss and metrics.",
+    "finish": "Loss and metrics over `count` samples.",
+}
+
+
+def plain_function(context: Context, graph: Graph, parameters: str, doc: str) -> str:
+    """A function, from its parameters on, that returns a dictionary of the graph's outputs."""
     printer, nodes = start(context, graph, graph.outputs.values(), ["count"])
     line = len(printer.body.lines)
     printer.print(nodes)
-    printer.body.add(1, f"return {entries(printer, rename(graph.outputs))}")
+    outputs = {name.removeprefix("@"): value for name, value in graph.outputs.items()}
+    printer.body.add(1, f"return {entries(printer, outputs)}")
     bind_sizes(printer, line)
-    return definition(head, doc, printer.body)
+    return definition(parameters, doc, printer.body).removeprefix("def ")
 
 
 # ---------------------------------------------------------------- inference

@@ -17,7 +17,11 @@ from nnc.ir.program import StateEntry
 from nnc_numpy.expressions import Expr, dtype_text, strong
 from nnc_numpy.function import Body, Helper, Printer, needed
 from nnc_numpy.layout import INDENT, statement, string
-from nnc_numpy.names import Names, identifier
+from nnc_numpy.names import Names
+
+#: op -> the kind of initializer that it is the mark of, the most special first
+KINDS = {"orthogonal": "orthogonal", "erfinv": "truncated_normal", "log": "normal"}
+KINDS |= {"random_bits": "uniform"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def init_functions(
         if not group[0].statements and "seed" not in group[0].result:
             values |= {draw.entry.path: draw.result for draw in group}
         else:
-            name = names.new(identifier(group[0].entry.init.name or "draw"))
+            name = names.new(initializer_name(group[0].entry.init))
             function, calls = shared_function(name, group)
             functions.append(function)
             values |= calls
@@ -83,16 +87,23 @@ def init_function(entries: Sequence[StateEntry], values: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
+def initializer_name(graph: Graph) -> str:
+    """What the function of an initializer is called, by the ops that tell it from others."""
+    ops = {node.op for node in graph}
+    return next((name for op, name in KINDS.items() if op in ops), "draw")
+
+
 def print_draw(entry: StateEntry, helper: Helper, taken: frozenset[str]) -> Draw:
     graph: Graph = entry.init
     (value,) = graph.outputs.values()
-    printer = Printer(graph, Names({*taken, "seed"}), helper, Body(place="unused"))
+    printer = Printer(graph, Names({*taken, "seed"}), helper, Body())
+    printer.commented = False
     for id in graph.inputs:
         printer.bind(Value(id), Expr("seed", weak="u64"))
     nodes = needed(graph, [value])
     printer.count(nodes, [value])
     printer.print(nodes)
-    lines = tuple(text for _, text in printer.body.lines if not text.startswith("#"))
+    lines = tuple(text for _, text in printer.body.lines)
     return Draw(entry, lines, strong(printer.read(value)).text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph, Node, Value
@@ -11,7 +11,7 @@ from nnc.ir.types import TensorType
 from nnc_numpy.expressions import Expr, dtype_text, is_symbol, size_name
 from nnc_numpy.function import Printer
 from nnc_numpy.layout import string
-from nnc_numpy.names import identifier, short_names
+from nnc_numpy.names import identifier, shared_prefix
 
 #: kind of input -> the dictionary that holds it
 DICTIONARIES = {
@@ -25,27 +25,22 @@ DICTIONARIES = {
 def bind_inputs(printer: Printer, graph: Graph, used: set[int]) -> None:
     """Give each used input a variable of its own."""
     nodes = [graph.node(id) for id in graph.inputs]
-    wishes = short_wishes(nodes)
+    wishes = wishes_for(nodes, printer.names.prefix)
     for kind in ("batch", "accumulator", "argument", "state", "scalar"):
         for node in nodes:
             if node.attrs["kind"] == kind and node.id in used:
                 bind_input(printer, node, wishes[node.id])
 
 
-def short_wishes(nodes: Iterable[Node]) -> dict[int, str]:
-    """The wished name of each input; states without the prefix that all of them share."""
-    wishes: dict[int, str] = {}
-    by_kind: dict[str, list[Node]] = {}
-    for node in nodes:
-        by_kind.setdefault(node.attrs["kind"], []).append(node)
-    for kind, members in by_kind.items():
-        short: Mapping[str, str] = {}
-        if kind in ("state", "batch"):
-            short = short_names(node.attrs["name"] for node in members)
-        for node in members:
-            name = node.attrs["name"]
-            wishes[node.id] = short.get(name) or identifier(name)
-    return wishes
+def wishes_for(nodes: Iterable[Node], prefix: str) -> dict[int, str]:
+    """The wished name of each input: of weights without `prefix`, of fields without the source."""
+    nodes = list(nodes)
+    names = {node.id: node.attrs["name"] for node in nodes}
+    batch = [node.attrs["name"] for node in nodes if node.attrs["kind"] == "batch"]
+    source = shared_prefix(batch)
+    return {
+        id: identifier(name.removeprefix(prefix).removeprefix(source)) for id, name in names.items()
+    }
 
 
 def bind_input(printer: Printer, node: Node, wish: str) -> None:

@@ -19,7 +19,7 @@ from nnc_numpy.functions import (
 from nnc_numpy.initial import init_functions
 from nnc_numpy.inputs import argument_name
 from nnc_numpy.layout import assignment
-from nnc_numpy.names import Names, identifier
+from nnc_numpy.names import Names, identifier, shared_prefix
 
 #: modules of the standard library that emitted code may use
 STANDARD = ("math",)
@@ -29,7 +29,7 @@ def module_text(training: Training, taken: frozenset[str]) -> str:
     """The file for a legal `training`; `taken` are names of helpers that it may need."""
     sources = Sources()
     names = Names({*taken, "init", "PROGRAM"})
-    context = Context(sources.add, taken)
+    context = Context(sources.add, taken, shared_prefix(training.state))
     steps = name_steps(training, names)
     forwards = name_forwards(training)
     functions = init_functions(list(training.state.values()), sources.add, names, taken)
@@ -39,8 +39,7 @@ def module_text(training: Training, taken: frozenset[str]) -> str:
             written.add(name)
             functions.append(scalars_function(step.scalars, f"{name}_scalars"))
             functions.append(step_function(context, step, name))
-    for evaluation in training.evaluations:
-        functions += evaluation_functions(context, evaluation)
+    functions += evaluation_functions(context, training.evaluations)
     for forward in training.forwards:
         functions.append(forward_function(context, forward, forwards[forward.name]))
     program = assignment("PROGRAM", describe(training, steps, forwards))

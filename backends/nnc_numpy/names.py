@@ -43,10 +43,10 @@ def identifier(text: str) -> str:
     return f"v_{word}" if not word or word[0].isdigit() else word
 
 
-def noun(graph: Graph, node: Node) -> str:
-    """A name for the result of `node`."""
+def noun(graph: Graph, node: Node, prefix: str = "") -> str:
+    """A name for the result of `node`; `prefix` is what the paths of all weights begin with."""
     if node.name:
-        return identifier(node.name)
+        return identifier(node.name.replace(prefix, "", 1) if prefix else node.name)
     if node.op == "lt" and graph.producer(node.operands[0]).op == "random_bits":
         return "keep"
     if node.op == "mul" and not node.type.rank:
@@ -60,8 +60,13 @@ def noun(graph: Graph, node: Node) -> str:
 class Names:
     """The names in use in one function."""
 
-    def __init__(self, taken: Iterable[str] = ()):
+    def __init__(self, taken: Iterable[str] = (), prefix: str = ""):
         self._taken = set(taken) | RESERVED
+        self.prefix = prefix
+
+    def of(self, graph: Graph, node: Node, suffix: str = "") -> str:
+        """A new name for a result of `node`."""
+        return self.new(noun(graph, node, self.prefix) + suffix)
 
     def new(self, wish: str) -> str:
         """`wish`, or `wish_2`, `wish_3`, ... where it is taken."""
@@ -73,11 +78,8 @@ class Names:
         return name
 
 
-def short_names(paths: Iterable[str]) -> dict[str, str]:
-    """Identifiers for paths, without the first part where all share it (`@` paths do not count)."""
-    paths = list(paths)
+def shared_prefix(paths: Iterable[str]) -> str:
+    """`net.` where that is how all paths begin (those with `@` do not count), else nothing."""
     weights = [path for path in paths if not path.startswith("@")]
     first = {path.split(".", 1)[0] for path in weights}
-    shared = len(first) == 1 and all("." in path for path in weights)
-    prefix = f"{first.pop()}." if shared else ""
-    return {path: identifier(path.removeprefix(prefix)) for path in paths}
+    return f"{first.pop()}." if len(first) == 1 and all("." in path for path in weights) else ""

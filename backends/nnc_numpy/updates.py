@@ -115,7 +115,6 @@ class Form:
         """Fill in the member's form, nodes and leaves."""
         outputs = sorted(self.member.outputs.items())
         self.member.form = tuple((template, self.visit(value)) for template, value in outputs)
-        self.member.nodes.sort(key=lambda node: node.id)
 
     def visit(self, value: Value) -> Hashable:
         if value in self.seen:
@@ -136,10 +135,12 @@ class Form:
             return "hole", node.type.dtype
         children = tuple((r.axes == (), self.visit(r.value)) for r in reads(self.graph, node))
         self.member.nodes.append(node)
-        return node.op, node.name, node.attrs.get("dtype"), children
+        return node.op, node.attrs.get("dtype"), children
 
     def is_alike(self, node: Node) -> bool:
         """Whether the text of `node` is the same for parameters of any shape."""
+        if node.name == f"d_{self.member.path}":  # the gradient itself, which has its section
+            return False
         if OPS[node.op].family != "elementwise" or node.type.shape not in (self.shape, ()):
             return False
         return all(
@@ -162,18 +163,27 @@ def print_loop(printer: Printer, loop: Loop) -> None:
     first = loop.members[0]
     body, names, depth = printer.body, printer.names, printer.depth
     table = names.new("gradients")
-    pairs = (f"{string(m.path)}: {_entry(printer, m)}" for m in loop.members)
+    pairs = [_entry(printer, member) for member in loop.members]
     body.add(depth, f"{table} = {{{', '.join(pairs)}}}")
     holes = [names.new(wish) for wish in ("grad", "other")[: len(first.holes)]]
     target = holes[0] if len(holes) == 1 else f"({', '.join(holes)})"
-    printer.place(first.nodes[-1])
+    body.section("update")
+    if first.nodes[-1].origin:
+        places = (f"{origin.file}:{origin.line}" for origin in first.nodes[-1].origin)
+        body.comment(depth, ", ".join(places))
     body.add(depth, f"for path, {target} in {table}.items():")
 
     inner = Printer(printer.graph, names, printer.helper, body, depth + 1)
+    inner.commented = False
     inner.exprs = dict(printer.exprs)
     for name, value in zip(holes, first.holes, strict=True):
         inner.bind(value, Expr(name))
     inner.count(first.nodes, first.outputs.values())
+    inner.nameless = {
+        nodes[0].id
+        for nodes in zip(*(member.nodes for member in loop.members), strict=True)
+        if len({node.name for node in nodes}) > 1
+    }
     for template, value in sorted(first.state.items(), key=lambda item: item[0] != "{path}"):
         name = names.new(_state_name(template))
         body.add(depth + 1, f"{name} = state[{_key(template)}]")
@@ -188,13 +198,15 @@ def print_loop(printer: Printer, loop: Loop) -> None:
     for template, value in first.outputs.items():
         if template != "{path}":
             body.add(depth + 1, f"state[{_key(template)}] = {strong(inner.read(value)).text}")
-    body.add(depth + 1, f"state[path] = {strong(inner.read(first.outputs['{path}'])).text}")
+    body.add(depth + 1, inner.fitted("state[path] = ", first.outputs["{path}"], depth + 1))
     body.place = ""
 
 
 def _entry(printer: Printer, member: Member) -> str:
+    if len(member.holes) == 1:
+        return printer.fitted(f"{string(member.path)}: ", member.holes[0], 2)
     texts = [strong(printer.read(hole)).text for hole in member.holes]
-    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+    return f"{string(member.path)}: ({', '.join(texts)})"
 
 
 def _state_name(template: str) -> str:

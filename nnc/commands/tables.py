@@ -29,7 +29,7 @@ def print_scores(scores: Sequence[Scores]) -> None:
     metrics = list(dict.fromkeys(name for s in scores for name in s.metrics))
     scalar = [m for m in metrics if any(s.value(m) is not None for s in scores)]
     rows = [
-        [s.split, *("" if (v := s.value(m)) is None else figure(v) for m in ["loss", *scalar])]
+        [s.name, *("" if (v := s.value(m)) is None else figure(v) for m in ["loss", *scalar])]
         for s in scores
     ]
     if rows:
@@ -37,6 +37,6 @@ def print_scores(scores: Sequence[Scores]) -> None:
     for result in scores:
         for name in metrics:
             if name not in scalar and name in result.metrics:
-                print(f"{result.split} {name}:")
+                print(f"{result.name} {name}:")
                 for row in result.metrics[name]:  # type: ignore[union-attr]
                     print(f"  {json.dumps(row)}")

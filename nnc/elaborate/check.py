@@ -54,6 +54,12 @@ class Compiled:
     def trainings(self) -> list[str]:
         return list(self.module.trains)
 
+    def expanded(self) -> str:
+        """The program with every default written out."""
+        from nnc.elaborate.expand import expanded
+
+        return expanded(self.module)
+
     def training(
         self, name: str | None = None, *, seed: int | None = None, epochs: int | None = None,
         steps: int | None = None,

@@ -7,7 +7,7 @@ values, which instances exist) is in `World`, shared by all graphs of one `train
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -125,6 +125,7 @@ class Context:
         self.draw_iteration: Tensor | None = None
         self.calls: list[tuple[str, Span]] = []
         self.initializing = False
+        self.pending: Callable[[], Iterable[Callable[[], Any]]] = tuple  # definitions to come
         self.state_path = ""  # how an optimizer names its moments: "@opt/NAME/{}/PATH"
         self.state_kind = ""
 

@@ -258,6 +258,7 @@ class TrainBuilder:
             for statement in section.body:
                 if isinstance(statement, tree.Let):
                     _define_let(cx, statement, scope)
+        cx.pending = lambda: _pending(scope)
         return scope
 
     def _unused_lets(self) -> None:
@@ -276,7 +277,8 @@ class TrainBuilder:
     def _evaluations(self) -> list[Evaluation]:
         parts = self.module.data.source(self.module.context(), self.clock).parts
         built = []
-        for part in ("val", "test"):
+        scored = self.settings.get("loss") or self.settings.get("metrics")
+        for part in ("val", "test") if scored else ():
             if part in parts and len(parts[part]):
                 built.append(self._evaluation(part, self.settings, [], self.clock, part, None))
         if not built and self.settings.get("metrics"):
@@ -671,6 +673,16 @@ def _define_let(cx: Context, statement: tree.Let, scope: Scope) -> None:
 
     for name in statement.names:
         scope.define_lazy(name.id, compute(name.id), name.span)
+
+
+def _pending(scope: Scope) -> Iterator[Callable[[], Any]]:
+    """The definitions of a section (and of those around it) that have not run yet."""
+    level: Scope | None = scope
+    while level is not None and level.kind != "module":
+        for name, binding in list(level.bindings.items()):
+            if binding.compute is not None and not binding.busy:
+                yield lambda b=binding, n=name: b.force(n, None)
+        level = level.parent
 
 
 def _monitored(expr: tree.Expr) -> tuple[str, str]:

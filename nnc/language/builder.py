@@ -192,7 +192,9 @@ class Builder:
         return tree.Attribute(c[0], name, self._span(c), self._span_of(c[2]))
 
     def on_tuple(self, c: list[Any]) -> tree.Tuple:
-        return tree.Tuple(c[1].items, c[1].trailing_comma, self._span(c))
+        items = c[1].items
+        is_one = len(items) == 1 and not items[0].name  # else a last comma says nothing
+        return tree.Tuple(items, is_one and c[1].trailing_comma, self._span(c))
 
     def on_list(self, c: list[Any]) -> tree.List:
         return tree.List(c[1].items, self._span(c))

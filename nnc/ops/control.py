@@ -56,6 +56,30 @@ define(
 )
 
 
+def _on_gradient_infer(x: TensorType, *captures: TensorType, body: Graph) -> TensorType:
+    (result,) = _call_infer(x, *captures, body=body)
+    require_same_type(x, result)
+    return x
+
+
+def _on_gradient_vjp(
+    dy: Tensor, y: Tensor, x: Tensor, *captures: Tensor, body: Graph, **_: object
+) -> list[Tensor | None]:
+    from nnc.ir.splice import inline
+
+    (changed,) = inline(x.builder, body, [dy, *captures])
+    return [changed, *(None for _ in captures)]
+
+
+define(
+    "on_gradient",
+    infer=_on_gradient_infer,
+    evaluate=lambda x, *captures, body: x,
+    vjp=_on_gradient_vjp,
+    doc="x, whose cotangent passes through the graph `body` (cotangent, captures...) -> cotangent.",
+)
+
+
 # ------------------------------------------------------------------------------------------ call
 def _call_infer(*operands: TensorType, body: Graph) -> tuple[TensorType, ...]:
     inputs = body_inputs(body)

@@ -68,13 +68,11 @@ ALGEBRA: tuple[tuple[Any, ...], ...] = (
     ("where(False, x, y)", "y"),
     ("where(c, x, x)", "x"),
     ("where(not c, x, y)", "where(c, y, x)"),
+    ("where(c, where(d, x, y), y)", "where(c & d, x, y)"),
     ("where(c, where(c, x, y), z)", "where(c, x, z)"),
     ("where(c, x, where(c, y, z))", "where(c, x, z)"),
     ("maximum(x, x)", "x"),
     ("minimum(x, x)", "x"),
-    # markers that only differentiation reads
-    ("stop_gradient(x)", "x"),
-    ("with_gradient(x, y)", "x"),
 )
 
 _OPERATORS: dict[type, str] = {
@@ -173,7 +171,11 @@ def _build(builder: Builder, pattern: Pattern, bindings: Bindings, type: TensorT
     if isinstance(pattern, Number):
         value = float(pattern.value) if type.is_float else pattern.value
         return builder.full(value, type.dtype, type.shape)
-    operands = (_build(builder, p, bindings, type) for p in pattern.operands)
+    operands = []
+    for index, operand in enumerate(pattern.operands):
+        condition = pattern.op == "where" and index == 0
+        of = type.with_dtype("bool") if condition else type
+        operands.append(_build(builder, operand, bindings, of))
     result: Tensor = builder.emit(pattern.op, *operands)
     return result
 

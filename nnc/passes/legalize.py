@@ -15,7 +15,7 @@ from nnc.ops.registry import OPS
 from nnc.passes.base import Rewriter, run_on_bodies
 
 #: what only differentiation reads: the value is the first operand
-MARKERS = ("stop_gradient", "with_gradient")
+MARKERS = ("stop_gradient", "with_gradient", "on_gradient")
 
 
 def legalize(graph: Graph, native: Collection[str], backend: str = "this backend") -> bool:

@@ -75,13 +75,17 @@ def first_operand(builder: Builder, node: Node) -> Tensor:
     return builder.tensor(node.operands[0])
 
 
+def is_read_once(x: Tensor) -> bool:
+    return x.builder.graph.nx.out_degree(x.value.node) == 1
+
+
 # ---------------------------------------------------------------- ops that do nothing
 def _whole_slice(node: Node, x: Tensor) -> bool:
     start, stop, step = node.attrs["start"], node.attrs["stop"], node.attrs["step"]
     return same_shape(stop, x.shape) and not any(start) and set(step) <= {1}
 
 
-#: op -> whether it gives its only operand back
+#: op -> whether it gives its first operand back; the markers are for differentiation alone
 IDLE: dict[str, Callable[[Node, Tensor], bool]] = {
     "reshape": lambda node, x: same_shape(node.type.shape, x.shape),
     "broadcast": lambda node, x: (
@@ -94,6 +98,9 @@ IDLE: dict[str, Callable[[Node, Tensor], bool]] = {
     "pad": lambda node, x: not any(node.attrs["low"]) and not any(node.attrs["high"]),
     "reverse": lambda node, x: all(equal(x.shape[a], 1) is True for a in node.attrs["axes"]),
     "concat": lambda node, x: len(node.operands) == 1,
+    "stop_gradient": lambda node, x: True,
+    "with_gradient": lambda node, x: True,
+    "on_gradient": lambda node, x: True,
     "max": lambda node, x: not node.attrs["axes"],
     "min": lambda node, x: not node.attrs["axes"],
     "sum": lambda node, x: not node.attrs["axes"],
@@ -205,6 +212,20 @@ def sum_of_negative(builder: Builder, node: Node, operands: tuple[Tensor, ...]) 
     return -first_operand(builder, before).sum(node.attrs["axes"]) if before else None
 
 
+@rule("mul")
+def scale_of_choice(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """where(c, x, 0) * k is where(c, x * k, 0) for finite positive k: two choices may then meet."""
+    for chosen, factor in (operands, operands[::-1]):
+        choice, k = made_by(chosen, "where"), splat(builder.graph, factor.value)
+        if choice is None or k is None or not 0 < k < math.inf or not node.type.is_float:
+            continue
+        condition, x, other = (builder.tensor(value) for value in choice.operands)
+        zero = splat(builder.graph, other.value)
+        if zero is not None and str(float(zero)) == "0.0" and is_read_once(chosen):
+            return condition.where(x * factor, other)
+    return None
+
+
 @rule("div")
 def divide_by_power_of_two(
     builder: Builder, node: Node, operands: tuple[Tensor, ...]
@@ -265,7 +286,7 @@ def dot_of_transpose(builder: Builder, node: Node, operands: tuple[Tensor, ...])
 def transpose_of_dot(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
     """A product whose factors' axes change places is the product of the exchanged factors."""
     product = made_by(operands[0], "dot")
-    if product is None or len(builder.graph.users(operands[0].value)) > 1:
+    if product is None or not is_read_once(operands[0]):
         return None
     contract, batch = product.attrs["contract"], product.attrs["batch"]
     x, y = (builder.tensor(value) for value in product.operands)

@@ -27,9 +27,9 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Scores:
-    """Results on one split; a metric is a number, or nested lists where it is an array."""
+    """Results of one evaluation; a metric is a number, or nested lists where it is an array."""
 
-    split: str
+    name: str
     loss: float | None
     metrics: dict[str, Number]
 
@@ -44,12 +44,12 @@ def number(value: Any) -> Number:
     return np.asarray(value, np.float64).tolist()
 
 
-def split_outputs(split: str, out: Mapping[str, Any]) -> Scores:
+def split_outputs(name: str, out: Mapping[str, Any]) -> Scores:
     """The outputs `loss` and `metrics/NAME` of an emitted function as `Scores`."""
-    values = {name: number(value) for name, value in out.items()}
+    values = {key: number(value) for key, value in out.items()}
     loss = values.pop("loss", None)
-    metrics = {name.removeprefix("metrics/"): value for name, value in values.items()}
-    return Scores(split, loss if isinstance(loss, float) else None, metrics)
+    metrics = {key.removeprefix("metrics/"): value for key, value in values.items()}
+    return Scores(name, loss if isinstance(loss, float) else None, metrics)
 
 
 def evaluate(
@@ -76,4 +76,5 @@ def evaluate(
             else:
                 merged[name] = MERGE[how](merged[name], value) if name in merged else value
     merged |= {name: np.concatenate(values) for name, values in parts.items()}
-    return split_outputs(split, plan.finish(state, merged, scalars, len(source.rows(split))))
+    name = evaluation.name if split == evaluation.split else split
+    return split_outputs(name, plan.finish(state, merged, scalars, len(source.rows(split))))

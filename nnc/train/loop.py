@@ -11,12 +11,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from nnc.ir.program import Training
+from nnc.language.diagnostics import error
 from nnc.train import checkpoint, evaluate, nonfinite
 from nnc.train.checkpoint import Checkpoint, State, copy_state
 from nnc.train.counters import Counters, Window
@@ -155,8 +155,8 @@ class Loop:
         if due:
             scores = [self._evaluate(plan, self.state) for plan in due]
             counters.evaluated = counters.step
-            for result in scores:
-                self._record(result, counters.step)
+            for plan, result in zip(due, scores, strict=True):
+                self._record_scores(plan, result, counters.step)
             self._keep_best(scores)
             self.display.scores(counters.step, scores)
         if time.monotonic() - self.saved_at > self.save_every:
@@ -164,9 +164,15 @@ class Loop:
 
     def _is_due(self, plan: EvaluationPlan) -> bool:
         step, every = self.counters.step, plan.evaluation.every or self.training.steps_per_epoch
-        if step == self.counters.evaluated or is_final(plan):
+        if step == self.counters.evaluated or self._is_final(plan):
             return False
         return step % every == 0 or step == self.plan.cycles
+
+    def _is_final(self, plan: EvaluationPlan) -> bool:
+        """Whether an evaluation waits for the end: all but `val` and what is asked for before."""
+        stop, evaluation = self.training.stop, plan.evaluation
+        watched = stop is not None and stop.split == evaluation.name
+        return evaluation.split != "val" and evaluation.every is None and not watched
 
     def _evaluate(self, plan: EvaluationPlan, state: Any) -> Scores:
         source = self.training.sources[plan.evaluation.source]
@@ -185,8 +191,8 @@ class Loop:
         scores = []
         for plan in self.plan.evaluations:
             scores.append(self._evaluate(plan, state))
-            if is_final(plan):
-                self._record(scores[-1], counters.step)
+            if self._is_final(plan):
+                self._record_scores(plan, scores[-1], counters.step)
         return scores
 
     def _keep_best(self, scores: list[Scores]) -> None:
@@ -194,8 +200,13 @@ class Loop:
         if stop is None:
             return
         for result in scores:
-            value = result.value(stop.metric) if result.split == stop.split else None
-            if value is not None and _improves(value, counters.best, stop.mode):
+            if result.name != stop.split:
+                continue
+            value = result.value(stop.metric)
+            if value is None:
+                watched = f"`{stop.split}.{stop.metric}`"
+                raise error("E0702", f"`stop` watches {watched}, which is not one number")
+            if _improves(value, counters.best, stop.mode):
                 counters.best, counters.best_step = value, counters.step
                 self._guard()
                 self.best, self.best_is_saved = self.good, False
@@ -212,13 +223,15 @@ class Loop:
         for section, window in windows.items():
             means = evaluate.split_outputs("train", window.means())
             more = {"section": section} if len(windows) > 1 else {}
-            self._record(means, self.counters.step, more)
+            self._record(means, self.counters.step, "train", more)
 
-    def _record(
-        self, scores: Scores, step: int, more: Mapping[str, Any] = MappingProxyType({})
-    ) -> None:
+    def _record_scores(self, plan: EvaluationPlan, scores: Scores, step: int) -> None:
+        more = {"eval": scores.name} if scores.name not in ("val", "test") else {}
+        self._record(scores, step, plan.evaluation.split, more)
+
+    def _record(self, scores: Scores, step: int, split: str, more: Mapping[str, str]) -> None:
         epoch = step // self.training.steps_per_epoch
-        row = {"step": step, "epoch": epoch, "split": scores.split, **more}
+        row = {"step": step, "epoch": epoch, "split": split, **more}
         if self.run_dir is not None:
             self.run_dir.record({**row, "loss": scores.loss, "metrics": scores.metrics})
         self.counters.records += 1
@@ -239,11 +252,6 @@ class Loop:
             meta = {**self.settings, "counters": counters.to_json()}
             fitted = {name: source.fitted() for name, source in self.training.sources.items()}
             checkpoint.save(self.run_dir.path, Checkpoint(state, meta, fitted), name)
-
-
-def is_final(plan: EvaluationPlan) -> bool:
-    """Whether an evaluation waits for the end: the test part, unless it names its own `every`."""
-    return plan.evaluation.split == "test" and plan.evaluation.every is None
 
 
 def _improves(value: float, best: float | None, mode: str) -> bool:

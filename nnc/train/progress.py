@@ -55,7 +55,7 @@ class Display:
             values = {"loss": result.loss, **result.metrics}
             for name, value in values.items():
                 if isinstance(value, float):
-                    self.latest[f"{result.split}.{name}"] = value
+                    self.latest[f"{result.name}.{name}"] = value
 
     def draw(self) -> None:
         """Show the present state."""
@@ -84,8 +84,8 @@ class Display:
         return clock((self.total - self.at) / self.rate)
 
     def epochs(self) -> str:
-        total = -(-self.total // self.steps_per_epoch)
-        return f"epoch {min(self.at // self.steps_per_epoch + 1, total)}/{total}"
+        now, total = (max(-(-at // self.steps_per_epoch), 1) for at in (self.at, self.total))
+        return f"epoch {now}/{total}"
 
 
 class PlainDisplay(Display):

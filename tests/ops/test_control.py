@@ -199,3 +199,20 @@ def test_gradient_has_the_types_of_wrt() -> None:
         builder.emit("gradient", y, x)
     with pytest.raises(OpError, match="only floats have gradients; this is i32"):
         builder.emit("gradient", loss, builder.input("i", TensorType("i32")))
+
+
+# ------------------------------------------------------------------------------------ on_gradient
+def test_on_gradient_passes_the_cotangent_through_its_body() -> None:
+    """Forward the value itself; backward the cotangent times a captured scale."""
+    scaled = body({"d": f64(3), "scale": f64(3)}, lambda d, scale: [d * scale])
+    builder = Builder(Graph())
+    x, scale = builder.input("x", f64(3)), builder.input("scale", f64(3))
+    y = x.emit("on_gradient", scale, body=scaled)
+    dx, dscale = vjp(builder, [(y * y).sum((0,))], [builder.const(1.0, "f64")], [x, scale])
+    assert dscale is None
+    builder.graph.outputs = {"y": y.value, "dx": dx.value}
+    verify(builder.graph)
+    at, by = np.array([1.0, 2.0, 3.0]), np.array([10.0, 0.0, -1.0])
+    found = interpret(builder.graph, [at, by])
+    np.testing.assert_array_equal(found["y"], at)
+    np.testing.assert_array_equal(found["dx"], 2 * at * by)

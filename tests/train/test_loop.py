@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from nnc.ir.program import Stop
+from nnc.language.diagnostics import NncError
 from nnc.train import checkpoint
 from nnc.train.checkpoint import state_hash
 from nnc.train.loop import FINISHED, INTERRUPTED, STOPPED_EARLY, Loop
@@ -53,7 +54,7 @@ def test_validation_runs_each_epoch_and_the_test_at_the_end(tmp_path: Path) -> N
     assert [r["epoch"] for r in found if r["split"] == "val"] == [1, 2, 3, 4, 5, 6]
     assert found[0].keys() == {"step", "epoch", "split", "loss", "metrics"}
     assert result.reason == FINISHED
-    assert [s.split for s in result.scores] == ["val", "test"]
+    assert [s.name for s in result.scores] == ["val", "test"]
     assert result.scores[0].loss == found[-2]["loss"]
 
 
@@ -78,10 +79,6 @@ def test_an_evaluation_may_have_its_own_interval(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------- early stopping
-WORSENING = EMITTED.replace(
-    'return {\n        "loss": accumulators["loss"] / count,',
-    'return {\n        "loss": abs(float(state["net.w"][0]) - 0.5),',
-)
 
 
 def test_patience_stops_and_keeps_the_best_weights(tmp_path: Path) -> None:
@@ -101,6 +98,12 @@ def test_patience_stops_and_keeps_the_best_weights(tmp_path: Path) -> None:
     assert last.meta["counters"]["step"] == 20
     assert rows(tmp_path)[-1]["split"] == "test"
     assert rows(tmp_path)[-1]["step"] == 10
+
+
+def test_an_array_cannot_be_watched() -> None:
+    emitted = EMITTED.replace('"metrics/worst": accumulators["worst"]', '"metrics/worst": [1, 2]')
+    with pytest.raises(NncError, match=r"`val\.worst`, which is not one number"):
+        make_loop(None, emitted, training(Stop("worst", "val", 10))).run()
 
 
 def test_a_metric_that_is_not_a_number_is_no_improvement() -> None:

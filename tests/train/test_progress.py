@@ -100,7 +100,7 @@ def test_the_live_display_shows_bar_figures_and_time(clock: list[float]) -> None
     display.step(50, {"step": {"loss": 0.5}})
     display.stop()
     text = out.getvalue()
-    for part in ("epoch 6/10", "50/100", "50 steps/s", "0:00:01 left", "loss 0.5000"):
+    for part in ("epoch 5/10", "50/100", "50 steps/s", "0:00:01 left", "loss 0.5000"):
         assert part in text
 
 

@@ -25,9 +25,13 @@ def weights_below(site: Site, path: str) -> WeightsValue:
     """The parameters at and below a path, as this graph reads them."""
     cx = site.cx
     prefix = path + "."
-    found = [
-        p for p, entry in cx.world.state.items() if entry.kind == "param" and p.startswith(prefix)
-    ]
+    found = _paths(site, prefix)
+    for definition in cx.pending() if not found else ():
+        # A definition further on in the section may be what applies it.
+        definition()
+        found = _paths(site, prefix)
+        if found:
+            break
     if not found:
         raise site.wrong(
             "E0209", f"`{path}` has no weights yet", help="they come into being where it is applied"
@@ -40,6 +44,11 @@ def weights_below(site: Site, path: str) -> WeightsValue:
             value = TensorValue(tensor, cx.world.names[full])
         leaves[full[len(prefix) :]] = cx.localize(value)
     return WeightsValue(leaves, path)
+
+
+def _paths(site: Site, prefix: str) -> list[str]:
+    state = site.cx.world.state
+    return [p for p, entry in state.items() if entry.kind == "param" and p.startswith(prefix)]
 
 
 @builtin()
@@ -137,6 +146,10 @@ def gradient(site: Site, y: TensorValue, wrt: Any) -> Any:
         raise site.wrong(
             "E0330", f"`gradient` needs a scalar; this is {describe(y)}", "y",
             help="`sum` or `mean` it first",
+        )
+    if len(site.cx.frames) > 1:
+        raise site.wrong(
+            "E0331", "`gradient` cannot be taken inside `scan`", help="`repeat` unrolls its rounds"
         )
     if isinstance(wrt, (Template, PathRef)):
         wrt = weights(site, wrt)
