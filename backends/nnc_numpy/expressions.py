@@ -64,7 +64,8 @@ def literal(value: Any, dtype: str) -> Expr:
 
 def strong(x: Expr) -> Expr:
     """`x` with its element type made explicit, where it is a Python scalar of another."""
-    if x.weak in ("", "bool", "f64", "i64"):
+    is_float = x.weak == "f64" and not x.text.isidentifier() and not x.text.isdigit()
+    if is_float or x.weak in ("", "bool", "i64"):
         return replace(x, weak="")
     return replace(x, text=f"{dtype_text(x.weak)}({x.text})", level=ATOM, weak="")
 

@@ -45,7 +45,7 @@ def module_text(training: Training, taken: frozenset[str]) -> str:
     program = assignment("PROGRAM", describe(training, steps, forwards))
     body = [*sources.definitions.values(), *functions]
     imports = import_lines(sources.imports, "\n".join(body))
-    head = "\n".join([docstring(training), "", *imports, "", *program])
+    head = "\n".join([docstring(training), "", *imports, *([""] if imports else []), *program])
     return "\n\n\n".join([head, *body]) + "\n"
 
 
@@ -57,11 +57,11 @@ def docstring(training: Training) -> str:
 
 def import_lines(imports: set[str], body: str) -> list[str]:
     """Sorted imports, the standard library's first."""
-    lines = {*imports, "import numpy as np"}
-    lines |= {f"import {module}" for module in STANDARD if f"{module}." in body}
+    lines = imports | {f"import {module}" for module in STANDARD if f"{module}." in body}
+    lines |= {"import numpy as np"} if "np." in body else set()
     numpy = sorted((line for line in lines if "numpy" in line), key=_import_order)
     standard = sorted(lines - set(numpy), key=_import_order)
-    return [*standard, *([""] if standard else []), *numpy]
+    return [*standard, *([""] if standard and numpy else []), *numpy]
 
 
 def _import_order(line: str) -> tuple[bool, str]:

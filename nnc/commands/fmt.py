@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from nnc.commands.output import print_error
-from nnc.language.diagnostics import NncError, error
+from nnc.elaborate.module import read_source
+from nnc.language.diagnostics import NncError
 from nnc.language.formatter import format_text
 from nnc.train.checkpoint import write_atomically
 
@@ -31,15 +32,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _format(path: Path, check: bool) -> bool:
     """Rewrite `path` unless `check`; whether its text is another."""
-    try:
-        content = path.read_bytes()
-        before = content.decode("utf-8")
-    except OSError as problem:
-        raise error("E0001", f"cannot read {path}: {problem.strerror}") from None
-    except UnicodeDecodeError as problem:
-        raise error("E0002", f"{path} is not text in UTF-8: {problem.reason}") from None
+    before = read_source(path, str(path)).text
     after = format_text(before, str(path))
-    changed = after.encode() != content
-    if changed and not check:
+    if after != before and not check:
         write_atomically(path, after.encode())
-    return changed
+    return after != before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import types
@@ -107,4 +108,5 @@ class StopSignal:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nstopping after this step; once more to stop at once", file=sys.stderr)
+        # The signal may arrive inside a write to `sys.stderr`, which cannot be entered twice.
+        os.write(2, b"\nstopping after this step; once more to stop at once\n")

@@ -52,6 +52,8 @@ def binary(cx: Context, symbol: str, left: Operand, right: Operand, span: Span) 
     a, b = left[0], right[0]
     if isinstance(a, Poison) or isinstance(b, Poison):
         raise Poisoned
+    if symbol in ("==", "!=") and (a is None or b is None):
+        return (a is b) == (symbol == "==")  # whether an optional argument was given is static
     if symbol == "@":
         return matmul(cx, left, right, span)
     if isinstance(a, WeightsValue) or isinstance(b, WeightsValue):
@@ -182,7 +184,7 @@ def _host(symbol: str, left: Operand, right: Operand, span: Span) -> Host:
 def host_call(op: str, args: list[Any]) -> Host | float | int:
     """A function of host scalars; folded where all arguments are static."""
     if not any(isinstance(arg, Host) for arg in args):
-        return HOST_OPS[op][0](*args)  # type: ignore[no-any-return]
+        return HOST_OPS[op][0](*args)
     kinds = {host_kind(arg) for arg in args}
     keeps = op in ("abs", "minimum", "maximum", "neg") and kinds == {"int"}
     kind = "int" if keeps or op in ("floor", "ceil", "i32") else "float"

@@ -15,6 +15,7 @@ from nnc.elaborate.values import (
     BlockValue,
     Builtin,
     CALLABLE,
+    Deferred,
     Function,
     Host,
     Part,
@@ -38,13 +39,31 @@ from nnc.language.walk import children
 Args = Sequence[tuple[str, Any, Span]]  # (keyword or "", value, place)
 
 
-def evaluate_arguments(cx: Context, items: Sequence[tree.Argument], scope: Scope) -> Args:
+def evaluate_arguments(
+    cx: Context, items: Sequence[tree.Argument], scope: Scope, callee: Any
+) -> Args:
     """The values of arguments; a name given as `axis` also stands for the axis of that label."""
     args = []
-    for item in items:
-        value = (_axis if item.name == "axis" else Context.eval)(cx, item.value, scope)
+    deferred = _initializers(callee)
+    for position, item in enumerate(items):
+        if (item.name or position) in deferred:
+            value: Any = Deferred(item.value, scope)
+        else:
+            value = (_axis if item.name == "axis" else Context.eval)(cx, item.value, scope)
         args.append((item.name, value, item.value.span if not item.name else item.span))
     return args
+
+
+def _initializers(callee: Any) -> set[str | int]:
+    """The static parameters of a block that take an initial value, by name and by position."""
+    static = callee.definition.static if isinstance(callee, BlockValue) else ()
+    places = [i for i, parameter in enumerate(static) if _is_initializer(parameter)]
+    return {*places, *(static[i].name for i in places)}
+
+
+def _is_initializer(parameter: tree.Parameter) -> bool:
+    declared = parameter.type
+    return isinstance(declared, tree.TensorTypeExpr) and declared.dtype == "initializer"
 
 
 def _axis(cx: Context, expr: tree.Expr, scope: Scope) -> Any:
@@ -98,7 +117,7 @@ def pipe_into(cx: Context, value: Any, expr: tree.Expr, scope: Scope) -> Any:
         return pipe_into(cx, value, expr.items[0].value, scope)
     if isinstance(expr, tree.Call):
         callee = cx.eval(expr.function, scope)
-        args = evaluate_arguments(cx, expr.arguments, scope)
+        args = evaluate_arguments(cx, expr.arguments, scope, callee)
         if isinstance(callee, BlockValue):
             template = static_call(cx, callee, args, expr.span)
             return apply(cx, template, [first], expr.span)
@@ -193,6 +212,8 @@ def bind_parameters(
         what = f"`{parameter.name}` of {owner}"
         if parameter.name in bound:
             value, place = bound[parameter.name]
+        elif parameter.default is not None and _is_initializer(parameter):
+            value, place = Deferred(parameter.default, scope), parameter.span
         elif parameter.default is not None:
             value, place = cx.eval(parameter.default, scope), parameter.span
         else:
@@ -341,8 +362,8 @@ def static_call(
         owner = f"`{block.name}`"
         bind_parameters(cx, definition.static, args, scope, owner, span)
     static = {name: binding.value for name, binding in scope.bindings.items()}
-    place = cx.naming.names.get(span.start, ("", ""))
-    return Template(block, static, cx.naming, place, span, cx.iteration)
+    names = cx.naming.names.get(span.start, ("", ""))
+    return Template(block, static, cx.naming, names, span, cx.iteration)
 
 
 def apply(cx: Context, template: Template, args: Args, span: Span) -> Any:

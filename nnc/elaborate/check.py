@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.data import Data
 from nnc.elaborate.module import Module, read_source
 from nnc.elaborate.names import unknown_names
-from nnc.elaborate.training import TrainBuilder
+from nnc.elaborate.train import TrainBuilder
+from nnc.elaborate.train.common import Collected
 from nnc.elaborate.types import check_dtype, dim_value
 from nnc.elaborate.values import BlockValue, Poisoned, TensorValue, TupleValue
 from nnc.ir.dims import Dim, symbol
@@ -94,36 +94,25 @@ class Compiled:
     # ------------------------------------------------------------ all errors
     def diagnose(self) -> list[Diagnostic]:
         """Every independent error of the program, in the order of the text."""
-        found = list(self.module.faults)
-        for part in self._parts():
-            try:
-                part()
-            except NncError as failure:
-                found.extend(failure.diagnostics)
-            except Poisoned:
-                continue
-        found.extend(unknown_names(self.module))
-        return _distinct(found)
-
-    def _parts(self) -> Iterator[Callable[[], Any]]:
-        applied: set[str] = set()
-
-        def train(section: tree.Section) -> None:
-            builder = TrainBuilder(self.module, section, seed=None, epochs=None, steps=None)
-            applied.update(
-                a.template.block.name for a in builder.world.applications.values()
-            )
-            builder.build()
-
-        for binding in list(self.module.scope.bindings.items()):
-            yield lambda b=binding: b[1].force(b[0], None)
+        problems = Collected(list(self.module.faults))
+        for name, binding in list(self.module.scope.bindings.items()):
+            problems.attempt(binding.force, name, None)
         for name in self.data.sections:
-            yield lambda n=name: self.data.source(self._context(), n)
+            problems.attempt(self.data.source, self._context(), name)
+        applied: set[str] = set()
         for section in self.module.trains.values():
-            yield lambda s=section: train(s)
+            applied |= problems.attempt(self._check_train, section) or set()
         for item in self.module.definitions():
             if isinstance(item, tree.Block) and item.name not in applied:
-                yield lambda i=item: self._alone(i)
+                problems.attempt(self._alone, item)
+        problems.found.extend(unknown_names(self.module))
+        return _distinct(problems.found)
+
+    def _check_train(self, section: tree.Section) -> set[str]:
+        """The blocks that a training applies, once it is found right."""
+        builder = TrainBuilder(self.module, section, seed=None, epochs=None, steps=None)
+        builder.build()
+        return {a.template.block.name for a in builder.world.applications.values()}
 
     def _alone(self, block: tree.Block) -> None:
         """A block that no training applies, on inputs of symbolic sizes."""

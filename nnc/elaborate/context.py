@@ -315,7 +315,7 @@ class Context:
         seed = self.input_scalar("seed", HostVar("seed"), "u64")
         step = zero if self.initializing else self.input_scalar("draw", HostVar("draw"), "u64")
         iteration = zero if self.draw_iteration is None else self.local(self.draw_iteration)
-        return self.emit(  # type: ignore[no-any-return]
+        return self.emit(
             span, "random_bits", seed, step, iteration, zero,
             path=path, ordinal=ordinal, shape=tuple(shape),
         )

@@ -55,6 +55,15 @@ class Data:
                 raise
         return self.read[name]
 
+    def inside(self, file: str, span: Span) -> Path:
+        """A file that the program names, which must lie in its folder (or those allowed)."""
+        path = (self.root / file).resolve()
+        if not any(path.is_relative_to(r.resolve()) for r in (self.root, *self.roots)):
+            raise error("E0502", f"`{file}` lies outside the program's folder", span)
+        if not path.is_file():
+            raise error("E0501", f"there is no file `{file}`", span)
+        return path
+
     def attribute(self, cx: Context, name: str, attr: str, span: Span) -> Any:
         """`digits.x`: the batch; `digits.classes`: a fact."""
         source = self.source(cx, name)

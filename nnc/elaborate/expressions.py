@@ -20,6 +20,7 @@ from nnc.elaborate.scope import Scope, unknown_name
 from nnc.elaborate.values import (
     CALLABLE,
     BlockValue,
+    Deferred,
     Duration,
     Host,
     ListValue,
@@ -57,6 +58,8 @@ def _name(cx: Context, expr: tree.Name, scope: Scope) -> Any:
         raise Poisoned
     if callable(value) and not isinstance(value, CALLABLE):
         value = value(cx, expr.span)  # an ambient scalar
+    if isinstance(value, Deferred):
+        return cx.eval(value.expr, value.scope)
     return cx.localize(value)
 
 
@@ -108,7 +111,7 @@ def _list(cx: Context, expr: tree.List, scope: Scope) -> Any:
 
 def _call(cx: Context, expr: tree.Call, scope: Scope) -> Any:
     callee = cx.eval(expr.function, scope)
-    args = evaluate_arguments(cx, expr.arguments, scope)
+    args = evaluate_arguments(cx, expr.arguments, scope, callee)
     return call(cx, callee, args, expr.span)
 
 

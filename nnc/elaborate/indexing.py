@@ -169,6 +169,8 @@ def axes_of(value: TensorValue, axis: Any, span: Span) -> tuple[int, ...]:
     """An `axis` argument that may be one axis, a tuple of them, or none for all."""
     if axis is None:
         return tuple(range(value.rank))
+    if isinstance(axis, AxisRef) and axis.label not in value.names:
+        axis = axis.value if isinstance(axis.value, (TupleValue, ListValue)) else axis
     many = axis.values if isinstance(axis, (TupleValue, ListValue)) else (axis,)
     return tuple(sorted({axis_of(value, one, span) for one in many}))
 

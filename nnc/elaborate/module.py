@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -210,9 +210,7 @@ class Module:
                 if found is None:
                     raise error("E0414", f"{words} has no `{name.id}`", name.span,
                                 help=suggest(name.id, scope.bindings))
-                self.scope.define_lazy(
-                    name.id, lambda b=found, n=name: b.force(n.id, n.span), name.span
-                )
+                self.scope.define_lazy(name.id, partial(found.force, name.id, name.span), name.span)
             return
         alias = item.alias or (item.path[-1] if isinstance(item.path, tuple) else "")
         if not alias:
@@ -247,6 +245,12 @@ class Module:
         if module.faults:
             raise NncError(*module.faults)
         return module
+
+    def library_item(self, name: str) -> Any:
+        """A function of the library, whatever the program calls by its name."""
+        binding = library().find(name)
+        assert binding is not None
+        return binding.force(name, None)
 
     def definitions(self) -> Iterator[tree.Fn | tree.Block]:
         return (i for i in self.program.items if isinstance(i, (tree.Fn, tree.Block)))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from nnc.language import tree
-from nnc.language.diagnostics import Label, NncError, error, suggest
+from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
 
 Settings = dict[str, tree.Set]
 
 _STEP = ("loss", "update", "optimizer", "clip_norm", "clip_value")
 #: section kind -> its settings
 SCHEMA: dict[str, tuple[str, ...]] = {
-    "train": (*_STEP, "metrics", "epochs", "steps", "stop", "seed", "clock"),
+    "train": (*_STEP, "metrics", "epochs", "steps", "stop", "seed", "clock", "init"),
     "phase": (*_STEP, "epochs", "steps"),
     "step": _STEP,
     "eval": ("metrics",),
@@ -24,10 +24,10 @@ INNER: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_settings(section: tree.Section, outer: tree.Section | None = None) -> Settings:
+def read_settings(section: tree.Section) -> Settings:
     """Name -> `key = value` statement; every fault of the section in one error."""
     found: Settings = {}
-    faults = []
+    faults: list[Diagnostic] = []
     for statement in section.body:
         try:
             if isinstance(statement, tree.Set):

@@ -27,7 +27,7 @@ def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> TensorValue:
     path = cx.world.buffer_path(cx, decl.name)
     for given in reversed(cx.overrides):
         if path in given:
-            return cx.localize(given[path])  # type: ignore[no-any-return]
+            return cx.localize(given[path])
     entry = cx.world.state.get(path)
     if entry is None:
         _first_declaration(cx, decl, path, type, names, scope)
@@ -40,7 +40,7 @@ def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> TensorValue:
             help="give each its own instance if they should not share weights",
         )
     if decl.kind == "buffer" and path in cx.buffers:
-        return cx.localize(cx.buffers[path])  # type: ignore[no-any-return]
+        return cx.localize(cx.buffers[path])
     with cx.at(decl.span):
         value = TensorValue(cx.input(path, type, "state"), names)
     if decl.kind == "buffer":

@@ -9,6 +9,7 @@ from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
     AxisRef,
     CALLABLE,
+    Deferred,
     Duration,
     Host,
     ListValue,
@@ -36,6 +37,9 @@ KINDS: dict[str, tuple[type, ...]] = {
     "net": CALLABLE,
     "weights": (WeightsValue, *CALLABLE),
     "list": (ListValue, TupleValue),
+    "ints": (int, ListValue, TupleValue),
+    "tensor": (TensorValue,),
+    "initializer": (Deferred,),
     "str": (str,),
     "range": (RangeValue,),
     "source": (SourceValue,),
@@ -70,10 +74,20 @@ def declared_type(cx: Context, declared: tree.TypeExpr, scope: Scope) -> tuple[T
             dims, labels = _ellipsis(scope, item.span)
             shape.extend(dims)
             names.extend(labels)
-        else:
-            shape.append(dim_value(cx, item.value, scope))
-            names.append(_label(item))
+            continue
+        dims = _dims(cx, item.value, scope)
+        shape.extend(dims)
+        names.extend([_label(item)] if len(dims) == 1 else [None] * len(dims))
     return TensorType(declared.dtype, tuple(shape)), tuple(names)
+
+
+def _dims(cx: Context, expr: tree.Expr, scope: Scope) -> tuple[Dim, ...]:
+    """A list of sizes stands for as many dims: `f32[kernel, C, out]` with `kernel = [3, 3]`."""
+    binding = scope.find(expr.id) if isinstance(expr, tree.Name) else None
+    value = binding.force(expr.id, expr.span) if binding else None  # type: ignore[union-attr]
+    if isinstance(value, ListValue) and all(map(is_int, value.values)):
+        return value.values
+    return (dim_value(cx, expr, scope),)
 
 
 def dim_value(cx: Context, expr: tree.Expr, scope: Scope) -> Dim:
@@ -96,7 +110,7 @@ def dim_value(cx: Context, expr: tree.Expr, scope: Scope) -> Dim:
         raise error("E0307", f"a dimension must be an int; this is {describe(value)}", expr.span)
     if isinstance(value, int) and value < 0:
         raise error("E0308", f"a dimension cannot be negative; this is {value}", expr.span)
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def check_dtype(declared: tree.TensorTypeExpr) -> None:
@@ -114,9 +128,9 @@ def _scalar(
 ) -> Any:
     kind = declared.dtype
     if kind in KINDS:
-        if isinstance(value, KINDS[kind]):
+        if isinstance(value, KINDS[kind]) and not (kind == "ints" and isinstance(value, bool)):
             return value
-        wanted = {"str": "a string"}.get(kind, f"a {kind}")
+        wanted = {"str": "a string", "ints": "an int or a list of ints"}.get(kind, f"a {kind}")
         raise error("E0310", f"{what} must be {wanted}; this is {describe(value)}", span)
     check_dtype(declared)
     if isinstance(value, AxisRef):
@@ -162,7 +176,6 @@ def _tensor(
     check_dtype(declared)
     anywhere = any(isinstance(d.value, tree.Ellipsis_) for d in declared.dims or ())
     if anywhere and len(declared.dims or ()) == 1 and (is_number(value) or isinstance(value, Host)):
-        _bind_ellipsis(scope, (), (), span, what)
         return float(value) if isinstance(value, int) and declared.dtype[0] == "f" else value
     if not isinstance(value, TensorValue):
         raise error(
@@ -243,7 +256,7 @@ def _match_dim(
             return item.name or value.names[axis]
         binding = scope.find(expr.id)
         known = binding.force(expr.id, expr.span) if binding else None
-        if not is_int(known):
+        if known is None or not is_int(known):
             scope.define(expr.id, size, span)
             return expr.id
         _check_size(known, size, expr, value, axis, span, what, binding.span if binding else None)
@@ -312,24 +325,27 @@ def _bind_ellipsis(
         scope.define(ELLIPSIS, (dims, names), span)
         return
     before = bound.value[0]
-    if before == () or (dims == () and before != ()):
-        # A number stands for a tensor of any shape: the tensor's shape wins.
-        if len(dims) > len(before):
-            bound.value = (dims, names)
-        return
     if len(before) != len(dims) or not all(equal(a, b) for a, b in zip(before, dims)):
-        labels = [Label(bound.span, f"`...` is {shape_text(before)} because of this")]
+        because = f"`...` is {shape_text(before)} because of this"
+        labels = [Label(bound.span, because)] if bound.span else []
         raise error(
             "E0301", f"`...` of {what} is {shape_text(dims)} where {shape_text(before)} is wanted",
-            span, *(labels if bound.span else ()),
+            span, *labels, help=_one_too_many(before, dims),
         )
+
+
+def _one_too_many(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> str:
+    longer, shorter = (a, b) if len(a) > len(b) else (b, a)
+    if longer[-1:] == (1,) and longer[:-1] == shorter:
+        return "`squeeze` drops an axis of size 1, `expand` adds one; nothing is broadcast silently"
+    return ""
 
 
 def _ellipsis(scope: Scope, span: Span) -> tuple[tuple[Dim, ...], tuple[str | None, ...]]:
     binding = scope.find(ELLIPSIS)
     if binding is None:
         raise error("E0303", "`...` stands for nothing here: no input has it", span)
-    return binding.value  # type: ignore[no-any-return]
+    return binding.value
 
 
 def _label(item: tree.Argument) -> str | None:

@@ -198,6 +198,14 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Deferred:
+    """An argument of type `initializer`: evaluated for each weight whose initial value it is."""
+
+    expr: tree.Expr
+    scope: Scope
+
+
+@dataclass(frozen=True)
 class Stage:
     """Something that waits for its first argument: parts applied one after the other."""
 
@@ -300,6 +308,8 @@ def describe(value: Value) -> str:
         return f"an instance of `{value.block.name}`"
     if isinstance(value, (Stage, Partial)):
         return "a stage that waits for its input"
+    if isinstance(value, Deferred):
+        return f"the initializer `{value.expr.span.text}`"
     if isinstance(value, TupleValue):
         return f"a tuple of {len(value.items)}"
     if isinstance(value, ListValue):

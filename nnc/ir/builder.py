@@ -35,7 +35,7 @@ class Builder:
             self.origin = before
 
     def emit(self, op: str, *operands: Tensor, name: str = "", **attrs: Any) -> Any:
-        """A `Tensor`, or a tuple of them where the op has several results (`OpError` if refused)."""
+        """A `Tensor`, or a tuple of them for an op of several results; `OpError` if refused."""
         inferred = OPS[op].infer(*(x.type for x in operands), **attrs)
         types = inferred if isinstance(inferred, tuple) else (inferred,)
         values = (x.value for x in operands)
@@ -51,7 +51,9 @@ class Builder:
 
     def input(self, name: str, type: TensorType, kind: str = "data") -> Tensor:
         """A graph input.  `kind` says what feeds it: see docs/architecture.md, "Inputs"."""
-        node = self.graph.insert("input", (), {"name": name, "kind": kind}, (type,), name, self.origin)
+        node = self.graph.insert(
+            "input", (), {"name": name, "kind": kind}, (type,), name, self.origin
+        )
         return Tensor(self, Value(node.id))
 
     def const(self, value: Any, dtype: str) -> Tensor:
@@ -134,8 +136,11 @@ class Tensor:
     def mean(self, axes: tuple[int, ...], keep: bool = False) -> Tensor:
         count = product([self.shape[a] for a in axes])
         total = self._reduce("sum", axes, keep)
-        return total / (float(count) if isinstance(count, int) else self.builder.emit(
-            "size", dim=count, dtype=self.dtype))
+        return total / (
+            float(count)
+            if isinstance(count, int)
+            else self.builder.emit("size", dim=count, dtype=self.dtype)
+        )
 
     def _reduce(self, op: str, axes: tuple[int, ...], keep: bool) -> Tensor:
         axes = tuple(sorted(a % self.rank for a in axes)) if self.rank else ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Union
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class FloorDiv:
         return f"({self.numerator}) // {_in_product(self.denominator)}"
 
 
-Atom = Union[str, FloorDiv]
+Atom: TypeAlias = "str | FloorDiv"
 Monomial = tuple[tuple[Atom, int], ...]
 
 
@@ -99,13 +99,15 @@ class Poly:
         for monomial, coefficient in reversed(self.terms):
             sign = "-" if coefficient < 0 else "+"
             body = _monomial_text(monomial, abs(coefficient))
-            text += body if not text and sign == "+" else f"-{body}" if not text else f" {sign} {body}"
+            text += (
+                body if not text and sign == "+" else f"-{body}" if not text else f" {sign} {body}"
+            )
         return text
 
     __repr__ = __str__
 
 
-Dim = Union[int, Poly]
+Dim: TypeAlias = "int | Poly"
 
 
 def symbol(name: str) -> Poly:
@@ -196,7 +198,7 @@ def _exact_quotient(numerator: Poly, denominator: Dim) -> Dim | None:
     """Quotient by a single monomial where every term is divisible by it."""
     if not isinstance(denominator, Poly) or len(denominator.terms) != 1:
         return None
-    (divisor, by), = denominator.terms
+    ((divisor, by),) = denominator.terms
     result: dict[Monomial, int] = {}
     for monomial, coefficient in numerator.terms:
         powers = dict(monomial)

@@ -23,7 +23,7 @@ class Value(NamedTuple):
     """Result `index` of node `node`."""
 
     node: int
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
 
 
 class Origin(NamedTuple):
@@ -38,7 +38,7 @@ class Origin(NamedTuple):
 class Array:
     """A NumPy array as an immutable, comparable attribute (for `const`)."""
 
-    __slots__ = ("data", "_hash")
+    __slots__ = ("_hash", "data")
 
     def __init__(self, data: np.ndarray):
         self.data = np.array(data)
@@ -180,7 +180,7 @@ class Graph:
         self.nx.remove_node(id)
 
     def copy(self) -> Graph:
-        """A copy that shares no node with this one (bodies, being immutable by then, are shared)."""
+        """A copy that shares no node with this one; bodies, which never change, are shared."""
         other = Graph(self.name, inputs=list(self.inputs), outputs=dict(self.outputs))
         other._next = self._next
         for id, data in self.nx.nodes(data=True):

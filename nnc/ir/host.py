@@ -10,9 +10,9 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, TypeAlias
 
-Number = Union[int, float, bool]
+Number: TypeAlias = "int | float | bool"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class HostIf:
     orelse: HostExpr
 
 
-HostExpr = Union[HostConst, HostVar, HostOp, HostIf]
+HostExpr: TypeAlias = "HostConst | HostVar | HostOp | HostIf"
 
 #: op -> (Python function, how it is printed from its printed arguments, binding strength)
 HOST_OPS: dict[str, tuple[Callable[..., Any], str, int]] = {
@@ -89,7 +89,7 @@ def evaluate(expr: HostExpr, counters: Mapping[str, int]) -> Number:
         taken = expr.then if evaluate(expr.condition, counters) else expr.orelse
         return evaluate(taken, counters)
     function = HOST_OPS[expr.op][0]
-    return function(*(evaluate(arg, counters) for arg in expr.args))  # type: ignore[no-any-return]
+    return function(*(evaluate(arg, counters) for arg in expr.args))
 
 
 def python_text(expr: HostExpr, strength: int = 0) -> str:
@@ -99,10 +99,15 @@ def python_text(expr: HostExpr, strength: int = 0) -> str:
     if isinstance(expr, HostVar):
         return expr.name
     if isinstance(expr, HostIf):
-        text = " ".join([
-            python_text(expr.then, 1), "if", python_text(expr.condition, 1),
-            "else", python_text(expr.orelse),
-        ])
+        text = " ".join(
+            [
+                python_text(expr.then, 1),
+                "if",
+                python_text(expr.condition, 1),
+                "else",
+                python_text(expr.orelse),
+            ]
+        )
         return f"({text})" if strength else text
     _, pattern, own = HOST_OPS[expr.op]
     if own == 9:

@@ -10,6 +10,7 @@ step graph: the path of each state entry that it changes, `@loss`, and `@metrics
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,9 +54,9 @@ class Phase:
 class Evaluation:
     """Metrics over a whole split, every sample once (semantics 18).
 
-    `batch` (batch size symbolic) gives accumulators; `merge[name]` says how those of several batches
-    combine: "sum", "max", "min" or "collect" (concatenated along axis 0).  `finish` turns the merged
-    ones into `@loss` and `@metrics/NAME`.
+    `batch` (batch size symbolic) gives accumulators; `merge[name]` says how those of several
+    batches combine: "sum", "max", "min" or "collect" (concatenated along axis 0).  `finish` turns
+    the merged ones into `@loss` and `@metrics/NAME`.
     """
 
     name: str
@@ -88,12 +89,24 @@ class Stop:
 
 @dataclass
 class IndexBound:
-    """Values of `source.field` index an axis of size `size`: checked against the data before training."""
+    """Values of `source.field` index an axis of size `size`; checked against the data first."""
 
     source: str
     field: str
     size: int
     origin: Origin | None = None
+
+
+@dataclass
+class Load:
+    """Weights below the path `into` ("" for all) that begin as those of a safetensors file.
+
+    With `strict` the file must have every one of them; without, those that it has are taken.
+    """
+
+    file: str
+    into: str
+    strict: bool = True
 
 
 @dataclass
@@ -111,8 +124,16 @@ class Training:
     seed: int = 0
     stop: Stop | None = None
     bounds: list[IndexBound] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
     file: str = ""
     doc: str = ""
+
+    def graphs(self) -> Iterator[Graph]:
+        """The graphs of steps, evaluations and inference."""
+        yield from (step.graph for phase in self.phases for step in phase.steps)
+        for evaluation in self.evaluations:
+            yield from (evaluation.batch, evaluation.finish)
+        yield from (forward.graph for forward in self.forwards)
 
     @property
     def steps(self) -> int:

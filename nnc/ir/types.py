@@ -55,7 +55,7 @@ class TensorType:
 
 def same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
     """Whether two shapes are proved equal."""
-    return len(a) == len(b) and all(equal(x, y) is True for x, y in zip(a, b))
+    return len(a) == len(b) and all(equal(x, y) is True for x, y in zip(a, b, strict=True))
 
 
 def dtype_of(array: np.ndarray | np.generic) -> str:

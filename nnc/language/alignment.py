@@ -38,23 +38,22 @@ def align(rows: Sequence[Row]) -> Doc:
     """The statements as one document."""
     docs: list[Doc] = []
     run: list[Row] = []
+    narrow = wide = 0
     for row in rows:
-        if run and not _joins(run, row):
+        narrow, wide = min(narrow, row.width), max(wide, row.width)
+        if not run or not _continues(run[-1], row) or wide - narrow > MAX_GAP:
             docs += _aligned(run)
-            run = []
+            run, narrow, wide = [], row.width, row.width
         run.append(row)
     return docs + _aligned(run)
 
 
-def _joins(run: list[Row], row: Row) -> bool:
-    last = run[-1]
+def _continues(last: Row, row: Row) -> bool:
+    """Whether a row can be in the run of the one before, widths aside."""
     if row.line is None or row.line.blank or row.line.own or row.is_alone or last.is_alone:
         return False
     binds = {row.kind, last.kind} <= {"let", "set"} and (last.kind, row.kind) != ("set", "let")
-    if not row.kind or not (binds or row.kind == last.kind):
-        return False
-    widths = [r.width for r in [*run, row]]
-    return max(widths) - min(widths) <= MAX_GAP
+    return bool(row.kind) and (binds or row.kind == last.kind)
 
 
 def _aligned(run: list[Row]) -> list[Doc]:

@@ -70,12 +70,12 @@ class Builder:
         digits, unit = match.groups()
         span = self._token_span(token)
         if len(digits) > MAX_DIGITS:
-            self._fault("E0013", "a number with too many digits", span, "write it as `1e30`")
+            self._fault("E0023", "a number with too many digits", span, "write it as `1e30`")
             digits = "0"
         plain = digits.replace("_", "")
         value = int(plain) if plain.isdigit() else float(plain)
         if value == float("inf"):
-            self._fault("E0013", "a number too large for float64", span, "the largest is `1.7e308`")
+            self._fault("E0023", "a number too large for float64", span, "the largest is `1.7e308`")
         return tree.Number(value, unit, str(token), span)
 
     def on_STRING(self, token: Any) -> tree.String:
@@ -86,7 +86,7 @@ class Builder:
                 start = span.start + 1 + match.start()
                 place = Span(self.source, start, start + 2)
                 self._fault(
-                    "E0012",
+                    "E0022",
                     f"unknown escape `{match[0]}` in a string",
                     place,
                     'the escapes are `\\"`, `\\\\`, `\\n` and `\\t`; write `\\\\` for a backslash',

@@ -7,8 +7,6 @@ So no comment can get lost, whatever the printer does with the lines.
 
 from __future__ import annotations
 
-from itertools import islice
-
 from nnc.language.layout import Line
 from nnc.language.lexer import Token, tokens
 
@@ -63,10 +61,15 @@ class Comments(NoComments):
         return text
 
     def skip(self, *texts: str) -> None:
-        code = (t.text for t in islice(self.tokens, self.next, None) if t.kind != "comment")
-        if tuple(islice(code, len(texts))) == texts:
-            for text in texts:
-                self.take(text)
+        ahead = self.next
+        for text in texts:
+            while self.tokens[ahead].kind == "comment":
+                ahead += 1
+            if self.tokens[ahead].text != text:
+                return
+            ahead += 1
+        for text in texts:
+            self.take(text)
 
     def line(self, flat: str | None, outdent: int = 0) -> Line:
         line = self.last = Line(flat, outdent=outdent)

@@ -39,12 +39,12 @@ def _unknown(found: Outline, index: int) -> Diagnostic:
         rest = found.source.line(span.line)[span.column - 1 :].rstrip()
         span = Span(span.source, span.start, span.start + len(rest))
         help = f"close it with `{char}` on the same line; a line break inside is `\\n`"
-        return Diagnostic("E0011", "this string does not end", span, help=help)
+        return Diagnostic("E0021", "this string does not end", span, help=help)
     name = char if char.isprintable() else f"U+{ord(char):04X}"
     help = LOOKALIKES.get(char, "")
     if not help and char.isalpha():
         help = "names are made of the letters a to z, digits and `_`"
-    return Diagnostic("E0010", f"unknown character `{name}`", span, help=help)
+    return Diagnostic("E0020", f"unknown character `{name}`", span, help=help)
 
 
 def _foreign(found: Outline, index: int) -> Diagnostic:
@@ -57,9 +57,9 @@ def _quoted(found: Outline, index: int) -> Diagnostic:
     text = found.text(index)
     if text.startswith('"'):
         help = "documentation is written as `##` comments above what it describes"
-        return Diagnostic("E0014", "a string in triple quotes", found.span(index), help=help)
+        return Diagnostic("E0024", "a string in triple quotes", found.span(index), help=help)
     help = f'write `"{text[1:-1]}"`' if '"' not in text else "strings stand in double quotes"
-    return Diagnostic("E0014", "a string in single quotes", found.span(index), help=help)
+    return Diagnostic("E0024", "a string in single quotes", found.span(index), help=help)
 
 
 _TOKEN_FAULTS = {"unknown": _unknown, "foreign": _foreign, "quoted": _quoted}
@@ -76,7 +76,7 @@ def _number(found: Outline, index: int) -> Diagnostic | None:
             return None
         span = found.span(index).to(found.span(index + 1))
         help = f"write `0.{number}`"
-        return Diagnostic("E0013", "a number starts with a digit", span, help=help)
+        return Diagnostic("E0023", "a number starts with a digit", span, help=help)
     token, after = found.tokens[index], found.tokens[index + 1]
     if token.end != after.start:
         return None
@@ -85,10 +85,10 @@ def _number(found: Outline, index: int) -> Diagnostic | None:
         message = f"`{token.text}{after.text}` reads as {token.text[:-1]} per cent, then more"
         left = token.text[:-1]
         help = f"put spaces around `%` for the remainder: `{left} % {after.text}`"
-        return Diagnostic("E0013", message, span, help=help)
+        return Diagnostic("E0023", message, span, help=help)
     if after.text == "." and found.kind(index + 2) != "name":
         help = f"write `{token.text}.0`"
-        return Diagnostic("E0013", "a digit must follow the decimal point", span, help=help)
+        return Diagnostic("E0023", "a digit must follow the decimal point", span, help=help)
     return None
 
 

@@ -113,7 +113,8 @@ class _Parse:
         words = zip(self.found.tokens, self.alive, strict=True)
         lost = frozenset(token.text for token, alive in words if not alive)
         items = _kept(program.items) if self.stand_ins else program.items
-        return replace(program, items=items, lost=lost), self.faults + builder.faults
+        doc = _top_doc(self.found, program)
+        return replace(program, items=items, lost=lost, doc=doc), self.faults + builder.faults
 
     def _attempt(self) -> Program | None:
         """The tree of the tokens that are left; None after a refusal, which is then dealt with."""
@@ -208,3 +209,16 @@ def _docs(found: Outline) -> dict[int, str]:
         text = token.text.removeprefix("##").removeprefix(" ").rstrip()
         docs[line] = text if above is None else f"{above}\n{text}"
     return docs
+
+
+def _top_doc(found: Outline, program: Program) -> str:
+    """The `##` comment that starts a file, unless it belongs to the first item."""
+    first = found.comments[0] if found.comments else None
+    if first is None or (found.tokens and found.tokens[0].start < first.start):
+        return ""
+    line = found.source.position(first.start)[0]
+    docs = _docs(found)
+    end = next((n for n in docs if n - docs[n].count("\n") == line), 0)
+    items = program.version is None and program.items
+    described = items and items[0].span.line == end + 1
+    return "" if described else docs.get(end, "")

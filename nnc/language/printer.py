@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnc.language import tree
-from nnc.language.alignment import Row, align
+from nnc.language.alignment import MAX_GAP, Row, align
 from nnc.language.comments import Comments, NoComments
-from nnc.language.layout import Doc, Group, IfBroken, Line, Nest, flat, render
+from nnc.language.layout import WIDTH, Doc, Group, IfBroken, Line, Nest, flat, render
 
 INDENT = 2
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t"}
@@ -86,7 +86,7 @@ class _Printer:
         return docs
 
     def bracketed(
-        self, sign: str, items: Sequence[Any], build: Callable[[Any], Doc], comma: str = "broken"
+        self, sign: str, items: Sequence[Any], build: Callable[..., Doc], comma: str = "broken"
     ) -> Doc:
         """Elements in brackets: all on one line, or each on its own.
 
@@ -96,9 +96,14 @@ class _Printer:
         if not items:
             return [*doc, self.word(sign[1])]
         inner: list[Doc] = [self.line()]
+        widths = [len(item.name) for item in items]
+        aligned = (
+            build == self.argument and min(widths) > 0 and max(widths) - min(widths) <= MAX_GAP
+        )
         for i, item in enumerate(items):
             inner += [self.word(","), self.line(" ")] if i else []
-            inner.append(build(item))
+            gap = " " * (max(widths) - widths[i]) if aligned else ""
+            inner.append(build(item, gap) if gap else build(item))
         if comma == "always":
             inner.append(self.word(","))
         elif comma == "broken":
@@ -128,10 +133,18 @@ class _Printer:
     def literal(self, node: tree.Literal) -> Doc:
         return self.word("none" if node.value is None else str(node.value).lower())
 
-    def argument(self, node: tree.Argument) -> Doc:
+    def argument(self, node: tree.Argument, pad: str = "") -> Doc:
+        """`name = value`, with `pad` behind the name if the arguments stand below one another."""
         if not node.name:
             return self.expression(node.value)
-        return [self.word(node.name), " ", self.word("="), " ", self.expression(node.value)]
+        return [
+            self.word(node.name),
+            IfBroken(pad),
+            " ",
+            self.word("="),
+            " ",
+            self.expression(node.value),
+        ]
 
     def tuple_(self, node: tree.Tuple) -> Doc:
         comma = "broken"
@@ -354,7 +367,9 @@ class _Printer:
         head: list[Doc] = [self.word(node.kind), " ", self.word(node.name)]
         head.append(self.parameters(node.static))
         if node.inputs is not None:
-            head.append(Nest(2 * INDENT, [self.line(), self.parameters(node.inputs)]))
+            fits = len(flat(head)) <= WIDTH
+            gap: Doc = self.line() if fits else ""
+            head.append(Nest(2 * INDENT if fits else 0, [gap, self.parameters(node.inputs)]))
         return Row(line, "", (), self.definition(head, node.result, node.body))
 
     def definition(self, head: list[Doc], result: tree.TypeExpr | None, body: Any) -> Doc:
@@ -385,6 +400,9 @@ class _Printer:
         end = self.text.line(None)
         end.blank = False
         text = render([align(rows), end]).strip("\n")
+        if program.version is None and program.doc and not isinstance(self.text, Comments):
+            doc = "".join(f"## {line}".rstrip() + "\n" for line in program.doc.split("\n"))
+            text = f"{doc}\n{text}"
         return text + "\n" if text else ""
 
     def stands_apart(self, before: Any, item: Any) -> bool:

@@ -17,6 +17,7 @@ from nnc.language.tree import Source, Span
 TAB = 4
 WINDOW = 120  # columns of a source line that are shown
 
+_LONG = 4_000  # characters beyond which only the part around the place is looked at
 _STYLES = {"error": "1;31", "primary": "1;31", "secondary": "1;34", "gutter": "1;34", "bold": "1"}
 
 
@@ -66,7 +67,7 @@ def _place(span: Span | None) -> dict[str, Any]:
 # ---------------------------------------------------------------- text
 def _render(d: Diagnostic, color: bool) -> str:
     def paint(style: str, text: str) -> str:
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color and text else text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color and text.strip() else text
 
     out = [paint("error", f"error[{d.code}]") + paint("bold", f": {_printable(d.message)}")]
     if d.span is not None:
@@ -119,6 +120,10 @@ def _lines_to_show(d: Diagnostic) -> dict[Source, dict[int, list[tuple[Span, str
 
 def _window(line: str, places: list[tuple[Span, str, bool]]) -> tuple[str, list[_Mark]]:
     """The part of a line to show, and the marks in its columns."""
+    skipped = 0
+    if len(line) > _LONG:
+        skipped = max(0, min(s.column for s, _, _ in places) - _LONG // 2)
+        line = line[skipped : skipped + _LONG]
     columns = [0]  # the display column of each character, and of the end
     shown: list[str] = []
     for char in line:
@@ -127,7 +132,7 @@ def _window(line: str, places: list[tuple[Span, str, bool]]) -> tuple[str, list[
         columns.append(columns[-1] + sum(map(_width, piece)))
 
     def mark(span: Span, text: str, primary: bool) -> _Mark:
-        first = min(span.column - 1, len(line))
+        first = min(span.column - 1 - skipped, len(line))
         last = min(first + span.end - span.start, len(line))  # only what is on this line
         start = columns[first]
         return _Mark(start, max(columns[last], start + 1), _printable(text), primary)
@@ -140,7 +145,8 @@ def _window(line: str, places: list[tuple[Span, str, bool]]) -> tuple[str, list[
     low = next(c for c in columns if c >= low)  # not inside a wide character
     kept = [i for i in range(len(line)) if low <= columns[i] and columns[i + 1] <= low + WINDOW]
     high = columns[kept[-1] + 1]
-    left, right = "… " if low else "", " …" if high < columns[-1] else ""
+    left = "… " if low or skipped else ""
+    right = " …" if high < columns[-1] else ""
 
     def moved(m: _Mark) -> _Mark:
         start = min(max(m.start, low), high - 1) - low + len(left)

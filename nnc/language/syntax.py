@@ -390,11 +390,11 @@ _RULES: tuple[Callable[[Refusal], Diagnostic | None], ...] = (
     _braces_as_value,
     _setting_at_top,
     _missing_type,
+    _chained_comparison,
     _missing_braces,
     _only_names_are_set,
     _missing_equals,
     _does_nothing,
-    _chained_comparison,
     _missing_comma,
     _missing_expression,
 )

@@ -114,7 +114,7 @@ class Rule:
         for operands in orders:
             bindings: Bindings = {}
             if _match_all(graph, operands, self.pattern.operands, bindings):
-                return _build(builder, self.replacement, bindings, node.type)
+                return build(builder, self.replacement, bindings, node.type)
         return None
 
 
@@ -149,11 +149,21 @@ def _match_all(
 
 def _match(graph: Graph, value: Value, pattern: Pattern, bindings: Bindings) -> bool:
     if isinstance(pattern, str):
-        return bindings.setdefault(pattern, value) == value
+        return _is_same(graph, bindings.setdefault(pattern, value), value)
     if isinstance(pattern, Number):
         return _is_number(graph, value, pattern.value)
     node = graph.producer(value)
     return node.op == pattern.op and _match_all(graph, node.operands, pattern.operands, bindings)
+
+
+def _is_same(graph: Graph, a: Value, b: Value) -> bool:
+    """Whether two values are one, or are the same constant everywhere."""
+    if a == b:
+        return True
+    x, y = splat(graph, a), splat(graph, b)
+    if x is None or y is None or graph.type(a) != graph.type(b):
+        return False
+    return x.tobytes() == y.tobytes()
 
 
 def _is_number(graph: Graph, value: Value, number: bool | int | float) -> bool:
@@ -164,7 +174,7 @@ def _is_number(graph: Graph, value: Value, number: bool | int | float) -> bool:
     return bool(number) or str(float(scalar)) == str(float(number)) or scalar.dtype.kind in "iub"
 
 
-def _build(builder: Builder, pattern: Pattern, bindings: Bindings, type: TensorType) -> Tensor:
+def build(builder: Builder, pattern: Pattern, bindings: Bindings, type: TensorType) -> Tensor:
     """`pattern` as nodes; `type` is that of the result, and of the numbers in it."""
     if isinstance(pattern, str):
         return builder.tensor(bindings[pattern])
@@ -175,7 +185,7 @@ def _build(builder: Builder, pattern: Pattern, bindings: Bindings, type: TensorT
     for index, operand in enumerate(pattern.operands):
         condition = pattern.op == "where" and index == 0
         of = type.with_dtype("bool") if condition else type
-        operands.append(_build(builder, operand, bindings, of))
+        operands.append(build(builder, operand, bindings, of))
     result: Tensor = builder.emit(pattern.op, *operands)
     return result
 

@@ -6,6 +6,7 @@ arrays only up to a few elements, because a table in the source reads worse than
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -40,9 +41,11 @@ def folded(graph: Graph, builder: Builder, node: Node) -> Tensor | None:
     if OPS[node.op].family == "elementwise" and all(s is not None for s in splats):
         with builder.at(node.origin):
             return builder.const(compute(node, splats), node.type.dtype).expand(node.type.shape)
-    arrays = [constant(graph, value) for value in node.operands]
     size = node.type.size
-    if any(a is None for a in arrays) or not isinstance(size, int) or size > LARGEST:
+    if not isinstance(size, int) or size > LARGEST:
+        return None
+    arrays = [whole(graph, value) for value in node.operands]
+    if any(a is None for a in arrays):
         return None
     result = compute(node, arrays)
     with builder.at(node.origin):
@@ -65,6 +68,16 @@ def constant(graph: Graph, value: Value) -> np.ndarray | None:
         return None
     held = node.attrs["value"]
     return np.asarray(held.data if isinstance(held, Array) else held, NUMPY_DTYPES[node.type.dtype])
+
+
+def whole(graph: Graph, value: Value) -> np.ndarray | None:
+    """A constant `value` as an array of its full shape, where that is small."""
+    array, scalar = constant(graph, value), splat(graph, value)
+    shape = [dim for dim in graph.type(value).shape if isinstance(dim, int)]
+    known = len(shape) == graph.type(value).rank and math.prod(shape) <= LARGEST
+    if array is None and scalar is not None and known:
+        return np.broadcast_to(scalar, shape)
+    return array
 
 
 def splat(graph: Graph, value: Value) -> np.ndarray | None:

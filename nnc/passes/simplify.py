@@ -206,12 +206,6 @@ def cast_there_and_back(
 
 
 # ---------------------------------------------------------------- arithmetic
-@rule("sum")
-def sum_of_negative(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
-    before = made_by(operands[0], "neg")
-    return -first_operand(builder, before).sum(node.attrs["axes"]) if before else None
-
-
 @rule("mul")
 def scale_of_choice(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
     """where(c, x, 0) * k is where(c, x * k, 0) for finite positive k: two choices may then meet."""

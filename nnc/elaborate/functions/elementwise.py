@@ -89,6 +89,8 @@ def _define_extremum(name: str, pick: Callable[..., Any]) -> None:
 
 def extremum(site: Site, name: str, x: Any, y: Any, pick: Callable[..., Any]) -> Any:
     cx = site.cx
+    if isinstance(x, WeightsValue):
+        return x.map(lambda leaf: extremum(site, name, leaf, y, pick))
     if isinstance(x, TensorValue) or isinstance(y, TensorValue):
         dtype = x.dtype if isinstance(x, TensorValue) else y.dtype
         a = as_tensor(cx, x, dtype, site.place("x"))

@@ -317,6 +317,18 @@ def size(site: Site, x: TensorValue, axis: Any = None) -> Any:
 
 
 @builtin()
+def scatter_add(
+    site: Site, x: TensorValue, index: TensorValue, update: TensorValue, axis: Any = 0
+) -> TensorValue:
+    """`scatter_add(x, index, update)`: x with `update` added at these indices (i32) of an axis.
+
+    The adjoint of `take`: an index that stands twice adds twice.
+    """
+    at = axis_of(x, axis, site.place("axis"))
+    return x.with_tensor(site.emit("scatter_add", x.tensor, index.tensor, update.tensor, axis=at))
+
+
+@builtin()
 def rank(site: Site, x: TensorValue) -> int:
     """`rank(x)`: how many axes."""
     return x.rank

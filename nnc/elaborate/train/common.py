@@ -1,0 +1,185 @@
+"""What the parts of a `train` section share: collected errors, scopes, static settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
+
+from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.module import Module
+from nnc.elaborate.places import place_names
+from nnc.elaborate.scope import Binding, Scope
+from nnc.elaborate.settings import Settings, read_settings
+from nnc.elaborate.statements import evaluate_let
+from nnc.elaborate.values import Poisoned, describe
+from nnc.ir.dims import symbol
+from nnc.ir.graph import Graph
+from nnc.language import tree
+from nnc.language.diagnostics import Diagnostic, NncError, error, suggest
+from nnc.language.tree import Span
+from nnc.language.walk import walk
+
+#: The symbolic size of the sample axis in evaluation and inference.
+BATCH = "N"
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+@dataclass
+class Collected:
+    """Errors of independent parts, to be raised together."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+    poisoned: bool = False
+
+    def attempt(self, part: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What `part` returns; None where it fails, its errors kept."""
+        try:
+            return part(*args, **kwargs)
+        except NncError as failure:
+            self.found.extend(failure.diagnostics)
+        except Poisoned:
+            self.poisoned = True
+        return None
+
+    def finish(self) -> None:
+        if self.found:
+            raise NncError(*self.found)
+        if self.poisoned:
+            raise Poisoned
+
+
+class Section:
+    """A `train` section, its module, and the world that all its graphs share."""
+
+    def __init__(self, module: Module, tree_section: tree.Section):
+        self.module = module
+        self.tree = tree_section
+        self.settings = read_settings(tree_section)
+        self.world = World(module.data)
+
+    @property
+    def place(self) -> Span:
+        return self.tree.name_span or self.tree.span
+
+    @property
+    def length(self) -> int:
+        """Steps in an epoch."""
+        return self.world.steps_per_epoch or 1
+
+    # ------------------------------------------------------------ static values
+    def static(self, expr: tree.Expr) -> Any:
+        """A setting that must be known before any graph."""
+        cx = self.module.context()
+        cx.world = self.world
+        return cx.eval(expr, self.module.scope)
+
+    def whole(self, expr: tree.Expr, what: str, least: int) -> int:
+        """A static int of at least `least`, else E0418."""
+        value = self.static(expr)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise error(
+                "E0418",
+                f"`{what}` must be an int of at least {least}; this is {describe(value)}",
+                expr.span,
+            )
+        return value
+
+    def parts(self, source: str) -> dict[str, Any]:
+        """The parts of a data section's split, with their rows."""
+        return self.module.data.source(self.module.context(), source).parts
+
+    def sources_in(self, node: Any) -> list[str]:
+        """The data sections that a piece of the program names."""
+        known = self.module.data.sections
+        return sorted({n.id for n in walk(node) if isinstance(n, tree.Name) and n.id in known})
+
+    # ------------------------------------------------------------ graphs
+    def context(self, graph: Graph, training: bool) -> Context:
+        batch = None if training else symbol(BATCH)
+        cx = Context(self.world, graph, training=training, batch=batch)
+        cx.naming = Naming("", place_names(self.tree.body))
+        return cx
+
+    def scope(self, cx: Context, inner: Sequence[tree.Section] = ()) -> Scope:
+        """The names of the section, and of the sections inside it, for one graph."""
+        scope = Scope(self.module.scope, "train")
+        if len(self.module.data.sections) == 1:
+            only = next(iter(self.module.data.sections))
+            scope.define_lazy(BATCH, lambda: cx.batch_size(only))
+        _define_lets(cx, self.tree, scope)
+        for section in inner:
+            scope = Scope(scope, section.kind)
+            _define_lets(cx, section, scope)
+        cx.pending = lambda: _pending(scope)
+        return scope
+
+
+def inner_sections(section: tree.Section, kind: str) -> list[tree.Section]:
+    return [s for s in section.body if isinstance(s, tree.Section) and s.kind == kind]
+
+
+def named_arguments(section: tree.Section, known: Sequence[str]) -> Iterator[tree.Argument]:
+    """The arguments of `step NAME(...)`, each of a known name; else E0403."""
+    for item in section.arguments:
+        if item.name not in known:
+            what = item.name or item.span.text
+            raise error(
+                "E0403",
+                f"`{section.kind}` has no argument `{what}`",
+                item.span,
+                help=suggest(item.name, known) or (f"it takes {', '.join(known)}" if known else ""),
+            )
+        yield item
+
+
+def as_setting(item: tree.Argument) -> tree.Set:
+    """`phase probe(epochs = 3)`: the argument as the setting that it stands for."""
+    return tree.Set((tree.Name(item.name, item.span),), item.value, item.span)
+
+
+def merged(outer: Settings, inner: Settings) -> Settings:
+    """What an inner section sets over what it inherits; `epochs` and `steps` exclude each other."""
+    settings = {**outer, **inner}
+    for one, other in (("epochs", "steps"), ("steps", "epochs")):
+        if one in inner and other not in inner:
+            settings.pop(other, None)
+    return settings
+
+
+def _define_lets(cx: Context, section: tree.Section, scope: Scope) -> None:
+    for statement in section.body:
+        if isinstance(statement, tree.Let):
+            _define_let(cx, statement, scope)
+
+
+def _define_let(cx: Context, statement: tree.Let, scope: Scope) -> None:
+    """A definition of a section runs where it is first needed, once a graph."""
+    values: dict[str, Any] = {}
+
+    def compute(name: str) -> Callable[[], Any]:
+        def run() -> Any:
+            if not values:
+                pairs = evaluate_let(cx, statement, scope)
+                values.update({n.id: v for n, v in pairs})
+            return values[name]
+
+        return run
+
+    for name in statement.names:
+        scope.define_lazy(name.id, compute(name.id), name.span)
+
+
+def _pending(scope: Scope) -> Iterator[Callable[[], Any]]:
+    """The definitions of a section (and of those around it) that have not run yet."""
+    level: Scope | None = scope
+    while level is not None and level.kind != "module":
+        for name, binding in list(level.bindings.items()):
+            if binding.compute is not None and not binding.busy:
+                yield _forcing(binding, name)
+        level = level.parent
+
+
+def _forcing(binding: Binding, name: str) -> Callable[[], Any]:
+    return lambda: binding.force(name, None)

@@ -1,0 +1,101 @@
+"""The `optimizer` setting: groups of weights, and one update rule applied to one weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from nnc.elaborate.arithmetic import as_tensor
+from nnc.elaborate.calls import apply
+from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.scope import Scope
+from nnc.elaborate.settings import Settings
+from nnc.elaborate.values import (
+    ListValue,
+    PathRef,
+    Poison,
+    Poisoned,
+    Template,
+    TensorValue,
+    TupleValue,
+    describe,
+)
+from nnc.language.diagnostics import error
+from nnc.language.tree import Span
+
+#: (pattern or path of a group, None for all weights; its update rule), the first match wins
+Groups = list[tuple[str | None, Template]]
+
+
+def optimizer_groups(cx: Context, settings: Settings, scope: Scope, place: Span) -> Groups:
+    """The groups of `optimizer = Adam(1e-3)` or `= [("*.b", Adam(1e-3)), (net, Adam(1e-4))]`."""
+    setting = settings.get("optimizer")
+    if setting is None:
+        raise error(
+            "E0424", "how are the weights updated?", place, help="write `optimizer = Adam(1e-3)`"
+        )
+    with cx.assigned(naming=Naming("", {})):
+        value = cx.eval(setting.value, scope)
+    span = setting.value.span
+    if not isinstance(value, ListValue):
+        return [(None, _rule(value, span))]
+    return [_group(item, span) for item in value.values]
+
+
+def _group(item: Any, span: Span) -> tuple[str | None, Template]:
+    pair = item.values if isinstance(item, TupleValue) else ()
+    if len(pair) != 2:
+        raise error("E0425", "a group is a pair (what, optimizer)", span)
+    what, rule = pair
+    if isinstance(what, (Template, PathRef)):
+        return what.path, _rule(rule, span)
+    if isinstance(what, str):
+        return what, _rule(rule, span)
+    raise error(
+        "E0425",
+        f'a group names an instance or a pattern such as "*.b"; this is {describe(what)}',
+        span,
+    )
+
+
+def _rule(value: Any, span: Span) -> Template:
+    if isinstance(value, Poison):
+        raise Poisoned
+    if isinstance(value, Template) and len(value.block.definition.inputs or ()) == 2:
+        return value
+    raise error(
+        "E0425",
+        f"an optimizer is a block with the inputs (p, grad); this is {describe(value)}",
+        span,
+    )
+
+
+def rule_for(groups: Groups, path: str, span: Span) -> Template:
+    """The rule of the first group that the weight at `path` belongs to."""
+    for what, rule in groups:
+        if what is None or path == what or path.startswith(f"{what}.") or fnmatchcase(path, what):
+            return rule
+    raise error(
+        "E0426",
+        f"no group of the optimizer matches `{path}`",
+        span,
+        help="the last group can be the whole net: `(net, Adam(1e-3))`",
+    )
+
+
+def apply_rule(
+    cx: Context, rule: Template, step: str, path: str, gradient: TensorValue, span: Span
+) -> TensorValue:
+    """The new value of the weight at `path`; its moments stand at `@opt/STEP/NAME/PATH`."""
+    named = replace(rule, naming=Naming("", {}), place=("@update." + path,) * 2, iteration=())
+    weight = TensorValue(cx.inputs[path], cx.world.names[path])
+    state_path = f"@opt/{step}/{{}}/{path}"
+    with cx.assigned(state_path=state_path, state_kind="optimizer", counter="updates"):
+        result = apply(cx, named, [("", weight, span), ("", gradient, span)], span)
+    value = as_tensor(cx, result, weight.dtype, span)
+    if value.type != weight.type:
+        raise error(
+            "E0301", f"the optimizer makes {describe(value)} of `{path}`, {describe(weight)}", span
+        )
+    return value

@@ -1,0 +1,182 @@
+"""Loss, metrics, and the evaluations that compute them over a whole part of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nnc.elaborate.arithmetic import as_tensor
+from nnc.elaborate.context import Context
+from nnc.elaborate.scope import Scope
+from nnc.elaborate.settings import Settings, read_settings
+from nnc.elaborate.train.common import (
+    BATCH,
+    Collected,
+    Section,
+    inner_sections,
+    named_arguments,
+)
+from nnc.elaborate.types import in_steps
+from nnc.elaborate.values import Duration, Poison, Poisoned, TensorValue, describe
+from nnc.ir.graph import Graph
+from nnc.ir.program import Evaluation
+from nnc.ir.types import FLOATS
+from nnc.language import tree
+from nnc.language.diagnostics import error
+from nnc.language.tree import Span
+from nnc.passes.autodiff import DifferentiationError, expand_gradients
+from nnc.passes.dead_code import dead_code
+from nnc.passes.split_evaluation import split_evaluation
+
+
+# ---------------------------------------------------------------- values
+def loss_value(
+    cx: Context, settings: Settings, scope: Scope, place: Span | None = None
+) -> TensorValue:
+    """The loss: one float."""
+    setting = settings.get("loss")
+    if setting is None:
+        raise error(
+            "E0427", "there is no loss to minimize", place, help="write `loss = cross_entropy(...)`"
+        )
+    value = cx.eval(setting.value, scope)
+    if isinstance(value, Poison):
+        raise Poisoned
+    span = setting.value.span
+    if not isinstance(value, TensorValue):
+        raise error("E0428", f"the loss must be a scalar tensor; this is {describe(value)}", span)
+    if value.rank or value.dtype not in FLOATS:
+        raise error(
+            "E0428",
+            f"the loss must be one number; this is {describe(value)}",
+            span,
+            help="`mean(...)` it",
+        )
+    return value
+
+
+def metric_items(settings: Settings) -> tuple[tree.Argument, ...]:
+    """The named values of `metrics`."""
+    setting = settings.get("metrics")
+    if setting is None:
+        return ()
+    if not isinstance(setting.value, tree.Tuple) or not all(i.name for i in setting.value.items):
+        raise error(
+            "E0429",
+            "`metrics` names its values",
+            setting.value.span,
+            help="write `metrics = (accuracy = accuracy(logits, y))`",
+        )
+    return setting.value.items
+
+
+def metric_value(cx: Context, settings: Settings, item: tree.Argument, scope: Scope) -> TensorValue:
+    """One metric; the name `loss` stands for the loss."""
+    inner = Scope(scope, "metrics")
+    if settings.get("loss"):
+        inner.define_lazy("loss", lambda: loss_value(cx, settings, scope))
+    value = cx.eval(item.value, inner)
+    if isinstance(value, Poison):
+        raise Poisoned
+    if not isinstance(value, TensorValue):
+        value = as_tensor(cx, value, "f32", item.value.span)
+    if any(not isinstance(d, int) for d in value.shape):
+        raise error(
+            "E0429",
+            f"the metric `{item.name}` is {describe(value)}: one value for each sample",
+            item.value.span,
+            help="`mean(...)` it",
+        )
+    return value
+
+
+def finish_graph(cx: Context, graph: Graph) -> None:
+    """Gradients written out, what nothing needs removed."""
+    try:
+        expand_gradients(graph)
+    except DifferentiationError as failure:
+        origin = failure.node.origin[0] if failure.node.origin else None
+        where = f" (line {origin.line})" if origin else ""
+        raise error(
+            "E0430",
+            f"{failure}{where}",
+            None,
+            help="`stop_gradient` or `with_gradient` say what its gradient is",
+        ) from None
+    dead_code.run(graph)
+    kept = {graph.node(id).attrs["name"] for id in graph.inputs}
+    cx.scalars = {name: expr for name, expr in cx.scalars.items() if name in kept}
+
+
+# ---------------------------------------------------------------- evaluations
+def evaluations(section: Section, clock: str) -> list[Evaluation]:
+    """One for each part of the split that is not for training, and one for each `eval`."""
+    settings, problems = section.settings, Collected()
+    parts = section.parts(clock)
+    scored = settings.get("loss") or settings.get("metrics")
+    names: list[str] = (
+        [p for p in ("val", "test") if p in parts and len(parts[p])] if scored else []
+    )
+    if not names and settings.get("metrics"):
+        names = ["train"]
+    built = [
+        problems.attempt(_evaluation, section, part, settings, (), clock, part) for part in names
+    ]
+    for written in inner_sections(section.tree, "eval"):
+        built.append(problems.attempt(_written, section, written, clock))
+    problems.finish()
+    return [evaluation for evaluation in built if evaluation is not None]
+
+
+def _written(section: Section, written: tree.Section, clock: str) -> Evaluation:
+    """`eval NAME(every = 100steps) { metrics = ... }`: may use other data."""
+    every: int | None = None
+    for item in named_arguments(written, ("every",)):
+        value = section.static(item.value)
+        if isinstance(value, Duration):
+            value = in_steps(_static_context(section), value, item.span)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise error(
+                "E0418", f"`every` is a duration; this is {describe(value)}", item.value.span
+            )
+        every = value
+    used = section.sources_in(written)
+    source = used[0] if used else clock
+    parts = section.parts(source)
+    split = next((p for p in ("val", "test", "train") if p in parts), "train")
+    own = read_settings(written)
+    return _evaluation(section, written.name, own, (written,), source, split, every)
+
+
+def _static_context(section: Section) -> Context:
+    cx = section.module.context()
+    cx.world = section.world
+    return cx
+
+
+def _evaluation(
+    section: Section,
+    name: str,
+    settings: Settings,
+    inner: Sequence[tree.Section],
+    source: str,
+    split: str,
+    every: int | None = None,
+) -> Evaluation:
+    graph = Graph(f"evaluate {name}")
+    cx = section.context(graph, training=False)
+    scope = section.scope(cx, inner)
+    problems = Collected()
+    values: dict[str, Any] = {}
+    if settings.get("loss"):
+        values["@loss"] = problems.attempt(loss_value, cx, settings, scope)
+    for item in metric_items(settings):
+        metric = problems.attempt(metric_value, cx, settings, item, scope)
+        values[f"@metrics/{item.name}"] = metric
+    problems.finish()
+    graph.outputs.update({key: value.tensor.value for key, value in values.items()})
+    finish_graph(cx, graph)
+    cut = split_evaluation(graph, BATCH)
+    dead_code.run(cut.batch)
+    dead_code.run(cut.finish)
+    return Evaluation(name, source, split, cut.batch, cut.merge, cut.finish, cx.scalars, every)

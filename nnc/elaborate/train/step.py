@@ -1,0 +1,143 @@
+"""One step graph: loss, gradients, their transforms, updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import networkx
+
+from nnc.elaborate.calls import invoke
+from nnc.elaborate.settings import Settings
+from nnc.elaborate.train.common import Collected, Section
+from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_for
+from nnc.elaborate.train.scoring import finish_graph, loss_value
+from nnc.elaborate.values import (
+    ListValue,
+    PathRef,
+    Template,
+    TensorValue,
+    TupleValue,
+    WeightsValue,
+    describe,
+    is_number,
+)
+from nnc.ir.graph import Graph
+from nnc.ir.program import Step
+from nnc.language import tree
+from nnc.language.diagnostics import Label, error
+
+
+class StepBuilder:
+    """Builds the graph of one step section, or of the section that stands for it."""
+
+    def __init__(
+        self, section: Section, settings: Settings, inner: Sequence[tree.Section], name: str
+    ):
+        self.section = section
+        self.settings = settings
+        self.name = name
+        self.graph = Graph(name)
+        self.cx = section.context(self.graph, training=True)
+        self.scope = section.scope(self.cx, inner)
+
+    def build(self) -> Step:
+        problems = Collected()
+        loss = problems.attempt(self._loss)
+        groups = problems.attempt(self._groups)
+        problems.finish()
+        assert loss is not None
+        assert groups is not None
+        prefixes = self._update_prefixes()
+        paths = self._weights(loss, prefixes)
+        gradients = self._transformed(self._gradients(loss, paths))
+        self.graph.outputs["@loss"] = loss.tensor.value
+        span = self.settings["optimizer"].value.span
+        for path in paths:
+            rule = rule_for(groups, path, span)
+            gradient = gradients.leaves[path]
+            updated = apply_rule(self.cx, rule, self.name, path, gradient, span)
+            self.graph.outputs[path] = updated.tensor.value
+        for path, value in self.cx.written.items():
+            if path.startswith("@opt/") or _below(path, prefixes):
+                self.graph.outputs[path] = value.tensor.value
+        finish_graph(self.cx, self.graph)
+        return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
+
+    def _loss(self) -> TensorValue:
+        return loss_value(self.cx, self.settings, self.scope, self.section.place)
+
+    def _groups(self) -> Groups:
+        return optimizer_groups(self.cx, self.settings, self.scope, self.section.place)
+
+    # ------------------------------------------------------------ what is updated
+    def _update_prefixes(self) -> list[str] | None:
+        """The paths that `update` names; None for everything."""
+        setting = self.settings.get("update")
+        if setting is None:
+            return None
+        value = self.cx.eval(setting.value, self.scope)
+        many = value.values if isinstance(value, (ListValue, TupleValue)) else (value,)
+        for one in many:
+            if not isinstance(one, (Template, PathRef)):
+                raise error(
+                    "E0422",
+                    f"`update` names instances; this is {describe(one)}",
+                    setting.value.span,
+                )
+        return [one.path for one in many]
+
+    def _weights(self, loss: TensorValue, prefixes: list[str] | None) -> list[str]:
+        """The weights of `update` that the loss depends on."""
+        reached = networkx.ancestors(self.graph.nx, loss.tensor.value.node)
+        reads = {self.graph.node(id).attrs["name"] for id in self.graph.inputs if id in reached}
+        state = self.section.world.state
+        weights = [p for p in state if p in reads and state[p].kind == "param"]
+        chosen = [p for p in weights if _below(p, prefixes)]
+        if not chosen:
+            place = self.settings["loss"].value.span
+            if weights:
+                raise error(
+                    "E0423",
+                    "the loss reaches no weight of `update`",
+                    place,
+                    Label(self.settings["update"].value.span, "these are updated"),
+                )
+            raise error(
+                "E0423",
+                "the loss reaches no weight: there is nothing to train",
+                place,
+                help="it must depend on the output of an instance, not under "
+                "`stop_gradient` or `frozen`",
+            )
+        return chosen
+
+    # ------------------------------------------------------------ gradients
+    def _gradients(self, loss: TensorValue, paths: list[str]) -> WeightsValue:
+        inputs = [self.cx.inputs[path] for path in paths]
+        span = self.settings["loss"].value.span
+        results = self.cx.emit(span, "gradient", loss.tensor, *inputs)
+        names = self.section.world.names
+        return WeightsValue(
+            {p: TensorValue(t, names[p]) for p, t in zip(paths, results, strict=True)}
+        )
+
+    def _transformed(self, gradients: WeightsValue) -> WeightsValue:
+        """`clip_norm`, `clip_value`: functions of the library over the tree of gradients."""
+        for name in ("clip_norm", "clip_value"):
+            setting = self.settings.get(name)
+            if setting is None:
+                continue
+            place = setting.value.span
+            limit = self.cx.eval(setting.value, self.scope)
+            if not is_number(limit) or limit <= 0:
+                raise error(
+                    "E0418", f"`{name}` must be a positive number; this is {describe(limit)}", place
+                )
+            function = self.section.module.library_item(name)
+            arguments = [("", gradients, setting.span), ("", limit, place)]
+            gradients = invoke(self.cx, function, arguments, setting.span)
+        return gradients
+
+
+def _below(path: str, prefixes: list[str] | None) -> bool:
+    return prefixes is None or any(path == p or path.startswith(f"{p}.") for p in prefixes)

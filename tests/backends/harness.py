@@ -1,0 +1,65 @@
+"""Graphs as emitted functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from nnc_numpy import backend
+
+from nnc.ir.builder import Builder
+from nnc.ir.graph import Graph
+from nnc.ir.interpret import interpret
+from nnc.ir.program import Forward, Training
+from nnc.ir.types import TensorType, dtype_of
+
+#: rounding of a few operations; NumPy's own kernels differ by this between layouts and sizes
+TOLERANCE = {"f64": 1e-13, "f32": 1e-5}
+
+
+def training(*forwards: Forward) -> Training:
+    """A program of inference alone."""
+    return Training("test", {}, [], [], list(forwards), {}, "data", 1)
+
+
+def source_of(graph: Graph) -> str:
+    """A file with `forward`, whose arguments are the inputs of `graph`."""
+    for id in graph.inputs:
+        node = graph.node(id)
+        node.attrs = {**node.attrs, "kind": "argument"}
+    return backend.emit(training(Forward("net", graph)))
+
+
+def load(source: str) -> dict[str, Any]:
+    module: dict[str, Any] = {}
+    exec(compile(source, "<emitted>", "exec"), module)
+    return module
+
+
+def assert_computes(graph: Graph, inputs: Sequence[np.ndarray], tolerance: float) -> str:
+    """The emitted function gives what the interpreter gives, in its types; the source."""
+    source = source_of(graph)
+    forward: Callable[..., Mapping[str, Any]] = load(source)["forward"]
+    with np.errstate(all="ignore"):
+        found = forward({}, *inputs)
+    for name, expected in interpret(graph, inputs).items():
+        value = np.asarray(found[name])
+        assert (value.dtype, value.shape) == (expected.dtype, expected.shape), source
+        np.testing.assert_allclose(
+            value, expected, tolerance, tolerance, err_msg=source, strict=True
+        )
+    return source
+
+
+def single_op(op: str, arrays: Sequence[np.ndarray], attrs: Mapping[str, Any]) -> Graph:
+    """A graph of one op on inputs like `arrays`."""
+    builder = Builder(Graph(op))
+    inputs = [
+        builder.input(f"x{i}", TensorType(dtype_of(array), array.shape))
+        for i, array in enumerate(arrays)
+    ]
+    made = builder.emit(op, *inputs, **attrs)
+    results = made if isinstance(made, tuple) else (made,)
+    builder.graph.outputs = {f"y{i}": result.value for i, result in enumerate(results)}
+    return builder.graph

@@ -1,0 +1,221 @@
+"""Runs the blocks of the documentation: programs are checked, commands and Python are run."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nnc.cli import main
+from nnc.elaborate import check_text
+from nnc.elaborate.check import Compiled
+from nnc.elaborate.context import Context, World
+from nnc.elaborate.scope import Scope
+from nnc.elaborate.statements import evaluate_let
+from nnc.elaborate.values import ListValue, TupleValue, describe
+from nnc.ir.dims import symbol
+from nnc.ir.graph import Graph
+from nnc.language.diagnostics import NncError
+from nnc.language.parser import parse_text
+from nnc.language.render import render
+from nnc.language.tree import Block as BlockTree
+from nnc.language.tree import Source
+
+from .snippets import ROOT, Block
+
+MODELS = ROOT / "models"
+
+_DIGITS = """
+data digits {
+  x: f32[N, 64] = csv("data/digits.csv.gz", columns = 0..64) |> scale(1 / 16)
+  y: i32[N]     = csv("data/digits.csv.gz", columns = 64)
+  batch = 64
+  split = (train = 80%, val = 10%, test = 10%)
+}
+"""
+_MLP = """
+model MLP()(x: f32[N, D]) -> f32[N, 10] = x |> Dense(32) |> relu |> Dense(10)
+"""
+#: what `with` may name
+PRELUDES = {"digits": _DIGITS, "digits and MLP": _DIGITS + _MLP}
+
+
+# ---------------------------------------------------------------- programs
+def program_of(block: Block) -> str:
+    """The whole program that a block of nn stands for."""
+    text = block.text
+    inside = block.says("inside")
+    if inside is not None:
+        needs_return = inside.startswith(("block", "model", "fn")) and not re.search(
+            r"^return\b", text, re.MULTILINE
+        )
+        text = f"{inside} {{\n{text}{'return zeros([1])' * needs_return}\n}}\n"
+    return PRELUDES.get(block.says("with") or "", "") + text + (block.says("also") or "") + "\n"
+
+
+def check_program(block: Block, root: Path = MODELS) -> None:
+    """The program has no errors, or those that the block announces."""
+    diagnostics = check_text(program_of(block), block.place, root)
+    expected = (block.says("error") or "").replace(",", " ").split()
+    found = [d.code for d in diagnostics]
+    shown = render(diagnostics)
+    assert found == expected, f"{block.place}: errors {found}, expected {expected}\n{shown}"
+
+
+def check_values(block: Block) -> None:
+    """Each line `expression   # value` has that value, for inputs of the given types."""
+    given = block.says("values") or ""
+    compiled = Compiled(Source(block.place, f"model Given()({given}) = 0\n"), MODELS)
+    cx = Context(World(compiled.data, steps=1000, epochs=10, steps_per_epoch=100),
+                 Graph("values"), training=True, batch=symbol("N"))
+    scope = Scope(compiled.module.scope)
+    (model,) = (i for i in compiled.program.items if isinstance(i, BlockTree))
+    sizes: dict[str, Any] = {}
+    for parameter in model.inputs or ():
+        value = compiled._symbolic(cx, parameter.type, sizes)
+        scope.define(parameter.name, value)
+        sizes |= {n: s for n, s in zip(value.names, value.shape, strict=True) if n is not None}
+    for name, size in sizes.items():
+        scope.define(name, size)
+    for number, line in enumerate(block.text.splitlines()):
+        expression, separator, expected = line.partition("  #")
+        if not separator:
+            assert not line.strip(), f"{block.place}: `{line}` says no value"
+            continue
+        found = _value(cx, scope, expression)
+        place = f"{block.path.relative_to(ROOT)}:{block.line + number}"
+        assert found == expected.strip(), f"{place}: `{expression.strip()}` is {found}"
+
+
+def _value(cx: Context, scope: Scope, expression: str) -> str:
+    if expression.startswith("let "):
+        (statement,) = parse_text(expression).items
+        for name, value in evaluate_let(cx, statement, scope):  # type: ignore[arg-type]
+            scope.define(name.id, value)
+        return _shown(value)
+    try:
+        (statement,) = parse_text(f"let value_ = {expression}").items
+        ((_, value),) = evaluate_let(cx, statement, scope)  # type: ignore[arg-type]
+    except NncError as failure:
+        return f"error {failure.diagnostics[0].code}"
+    return _shown(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (TupleValue, ListValue)):
+        items = ", ".join(map(_shown, value.values))
+        return f"({items})" if isinstance(value, TupleValue) else f"[{items}]"
+    text = describe(value)
+    for prefix in ("the int ", "the number ", "the bool ", "the string ", "the duration "):
+        text = text.removeprefix(prefix)
+    return text[1:-1] if text.startswith("`") and text.endswith("`") else text
+
+
+# ---------------------------------------------------------------- commands and Python
+@dataclass
+class Folder:
+    """A working folder in which the console and Python blocks of a section run, in order."""
+
+    path: Path
+    names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+
+    def write(self, block: Block) -> None:
+        target = self.path / (block.says("file") or "")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(block.text, encoding="utf-8")
+
+    def run(self, block: Block) -> None:
+        {"console": self.console, "python": self.python}[block.language](block)
+
+    def python(self, block: Block) -> None:
+        with contextlib.chdir(self.path):
+            if not block.text.startswith(">>>"):
+                # The line numbers of a traceback are then those of the document.
+                code = compile("\n" * (block.line - 1) + block.text, block.place, "exec")
+                exec(code, self.names)
+                return
+            test = doctest.DocTestParser().get_doctest(
+                block.text, self.names, block.place, str(block.path), block.line - 1
+            )
+            report = io.StringIO()
+            runner = doctest.DocTestRunner(_Checker(), optionflags=doctest.ELLIPSIS)
+            runner.run(test, out=report.write, clear_globs=False)
+            self.names.update(test.globs)
+            assert not runner.failures, report.getvalue()
+
+    def console(self, block: Block) -> None:
+        lines = block.text.splitlines()
+        starts = [i for i, line in enumerate(lines) if line.startswith("$ ")]
+        assert starts[:1] == [0], f"{block.place}: a console block starts with `$ `"
+        for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+            found = self.command(lines[start][2:])
+            expected = "\n".join(lines[start + 1 : stop])
+            place = f"{block.path.relative_to(ROOT)}:{block.line + start}"
+            assert matches(expected, found), f"{place}: the output is\n{found}"
+
+    def command(self, line: str) -> str:
+        """What a command prints, both streams as they come."""
+        words = shlex.split(line, comments=True)
+        with contextlib.chdir(self.path):
+            if words[0] == "nnc" and not set("|<>&;*") & set(line):
+                return _in_process(words[1:])
+            binaries = str(Path(sys.executable).parent)
+            path = os.pathsep.join([binaries, os.environ.get("PATH", "")])
+            done = subprocess.run(
+                ["bash", "-c", line], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                env={**os.environ, "PATH": path, "COLUMNS": "80"}, check=False, timeout=60,
+            )  # fmt: skip
+            return done.stdout
+
+
+def _in_process(words: list[str]) -> str:
+    """`nnc` without the time that a new interpreter takes to start."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            main(words)
+        except SystemExit:
+            pass
+    return output.getvalue()
+
+
+class _Checker(doctest.OutputChecker):
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        return super().check_output(want, got, optionflags) or matches(want, got)
+
+
+_NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])")
+
+
+def matches(expected: str, found: str) -> bool:
+    """Whether an output is as documented: `...` stands for anything.
+
+    Decimal numbers may differ by 2%: after hundreds of steps in float32 the sums of another
+    processor or BLAS show in them.
+    """
+    expected, found = _trimmed(expected), _trimmed(found)
+    numbers = _NUMBER.findall(expected)
+    parts = [re.escape(part) for part in _NUMBER.split(expected)]
+    pattern = _NUMBER.pattern.join(f"{part}" for part in parts).replace(r"\.\.\.", ".*?")
+    if re.fullmatch(pattern, found, re.DOTALL) is None:
+        return False
+    pattern = f"({_NUMBER.pattern})".join(parts).replace(r"\.\.\.", ".*?")
+    match = re.fullmatch(pattern, found, re.DOTALL)
+    assert match is not None
+    return all(_near(float(a), float(b)) for a, b in zip(numbers, match.groups(), strict=True))
+
+
+def _near(a: float, b: float) -> bool:
+    return abs(a - b) <= 0.02 * max(1.0, abs(a), abs(b))
+
+
+def _trimmed(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
