@@ -19,9 +19,11 @@ from nnc import backend as backends
 from nnc.elaborate import load as elaborate
 from nnc.ir.program import Forward, Training
 from nnc.language.diagnostics import error, suggest
+from nnc.passes.pipeline import optimize_training
 from nnc.train import checkpoint, session
 from nnc.train.checkpoint import Checkpoint, State
 from nnc.train.evaluate import Scores, evaluate
+from nnc.train.initial import initial_state
 from nnc.train.loop import Result
 from nnc.train.module import execution, load_module, plan
 from nnc.train.progress import Display
@@ -86,6 +88,7 @@ class Program:
             "epochs": epochs,
             "steps": steps,
         }
+        optimize_training(training)
         source = chosen.emit(training)
         return Model(session.Session(training, source, backend, self.expanded(), settings))
 
@@ -104,7 +107,7 @@ class Model:
     def init(self, seed: int | None = None) -> Any:
         """A fresh state, a dict path -> array; `step` counts from 0 again."""
         self._executed = 0
-        return self._plan.init(self.training.seed if seed is None else seed)
+        return initial_state(self.training, self._plan.init, seed)
 
     def batch(self, index: int) -> dict[str, np.ndarray]:
         """The training batches number `index` of all sources, as `source.field` -> array."""

@@ -23,7 +23,7 @@ from nnc.ir.graph import Graph
 from nnc.ir.host import python_text
 from nnc.ir.program import Training
 from nnc.language.diagnostics import NncError, error, suggest
-from nnc.passes.base import Rewriter
+from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import legalize
 from nnc.passes.pipeline import map_graphs, optimize
@@ -91,18 +91,27 @@ def get(name: str) -> Backend:
 
 
 def legalized(
-    training: Training, backend: Backend, rewrite: Callable[[Graph], None] | None = None
+    training: Training, backend: Backend, rewrite: Callable[[Graph], bool] = lambda graph: False
 ) -> Training:
     """A copy of `training` that holds only ops `backend` has an emitter for.
 
-    `rewrite` is run on each graph after that: what pays on this backend alone.
+    `rewrite` is run on each graph and body after that, for what pays on this backend alone; it says
+    whether it changed anything.  A graph that was changed is optimized again.
     """
 
+    def rewrite_all(graph: Graph) -> bool:
+        changed = False
+
+        def on_body(body: Graph) -> None:
+            nonlocal changed
+            changed |= rewrite_all(body)
+
+        run_on_bodies(graph, on_body)
+        return rewrite(graph) or changed
+
     def run(graph: Graph) -> None:
-        changed = legalize(graph, backend.emitters.keys(), backend.name)
-        if rewrite is not None:
-            rewrite(graph)
-        if changed or rewrite is not None:
+        expanded = legalize(graph, backend.emitters.keys(), backend.name)
+        if rewrite_all(graph) or expanded:
             optimize(graph)
 
     return map_graphs(training, run)

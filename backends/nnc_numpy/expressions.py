@@ -37,6 +37,11 @@ class Expr:
     def is_name(self) -> bool:
         return self.text.isidentifier()
 
+    @property
+    def is_simple(self) -> bool:
+        """A name or a number, which may stand anywhere any number of times."""
+        return self.is_name or bool(self.weak)
+
 
 def dtype_text(dtype: str) -> str:
     """`np.float32`; nnc's bool is Python's."""
@@ -64,8 +69,7 @@ def literal(value: Any, dtype: str) -> Expr:
 
 def strong(x: Expr) -> Expr:
     """`x` with its element type made explicit, where it is a Python scalar of another."""
-    is_float = x.weak == "f64" and not x.text.isidentifier() and not x.text.isdigit()
-    if is_float or x.weak in ("", "bool", "i64"):
+    if x.weak in ("", "bool", "f64", "i64"):
         return replace(x, weak="")
     return replace(x, text=f"{dtype_text(x.weak)}({x.text})", level=ATOM, weak="")
 

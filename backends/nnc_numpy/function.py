@@ -13,10 +13,11 @@ from typing import Any
 
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ops.registry import OPS
-from nnc_numpy.emitters import EMITTERS, Site
+from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.expressions import Expr, strong, subscript
 from nnc_numpy.layout import WIDTH, statement
 from nnc_numpy.names import Names
+from nnc_numpy.spellings import Site
 
 LARGEST = 7  # operations in one expression
 LONGEST = 88  # columns of one expression

@@ -6,9 +6,12 @@ old one any more.
 
 from __future__ import annotations
 
+import re
+
 from nnc.ir.graph import Graph, Node, Value
 from nnc_numpy.expressions import Expr, dim_text, dtype_text, shape_text, strong
 from nnc_numpy.function import STATEMENTS, Printer, needed
+from nnc_numpy.layout import WIDTH
 from nnc_numpy.names import identifier
 
 
@@ -22,14 +25,14 @@ def print_scan(printer: Printer, node: Node) -> None:
 
     for port, value in zip(ports[1 + carries :], node.operands[carries:], strict=True):
         expr = printer.read(value)
-        inner.bind(port, expr if expr.size == 0 else printer.variable(value))
+        inner.bind(port, expr if expr.is_simple else printer.variable(value))
     printer.place(node)
     names = [carry_name(printer, body, port) for port in ports[1 : 1 + carries]]
     for name, port, value in zip(names, ports[1:], node.operands, strict=False):
         printer.body.add(printer.depth, f"{name} = {strong(printer.read(value)).text}")
         inner.bind(port, Expr(name))
     stacks = [make_stack(printer, node, i) for i in range(carries, len(node.types))]
-    time = printer.names.new("t")
+    time = printer.names.time(printer.depth - 1)
     length = dim_text(attrs["length"])
     steps = f"reversed(range({length}))" if attrs["reverse"] else f"range({length})"
     printer.body.add(printer.depth, f"for {time} in {steps}:")
@@ -83,12 +86,26 @@ def bind_slice(inner: Printer, port: Value, time: str, axis: int) -> None:
 
 
 def carry_on(inner: Printer, names: list[str], values: list[Value]) -> None:
-    """Let the carries' variables hold the new values, all at once where they need each other."""
-    texts = [strong(inner.read(value)).text for value in values]
-    changed = [(name, text) for name, text in zip(names, texts, strict=True) if name != text]
-    if changed:
-        targets, sources = zip(*changed, strict=True)
-        inner.body.add(inner.depth, f"{', '.join(targets)} = {', '.join(sources)}")
+    """Let the carries' variables hold the new values: each as soon as no other needs the old one,
+    the rest all at once."""
+    texts = {n: strong(inner.read(v)).text for n, v in zip(names, values, strict=True)}
+    left = {name: text for name, text in texts.items() if name != text}
+    while left:
+        free = next((name for name in left if not _is_read(name, left)), None)
+        if free is None:
+            break
+        inner.body.add(inner.depth, f"{free} = {left.pop(free)}")
+    if left:
+        sources = ", ".join(left.values())
+        line = f"{', '.join(left)} = {sources}"
+        if 4 * inner.depth + len(line) > WIDTH:
+            line = f"{', '.join(left)} = ({sources})"
+        inner.body.add(inner.depth, line)
+
+
+def _is_read(name: str, texts: dict[str, str]) -> bool:
+    """Whether the text for another name reads `name`."""
+    return any(name in re.findall(r"\w+", text) for other, text in texts.items() if other != name)
 
 
 def print_call(printer: Printer, node: Node) -> None:
@@ -97,14 +114,14 @@ def print_call(printer: Printer, node: Node) -> None:
     inner = Printer(body, printer.names, printer.helper, printer.body, printer.depth)
     for id, value in zip(body.inputs, node.operands, strict=True):
         expr = printer.read(value)
-        inner.bind(Value(id), expr if expr.size == 0 else printer.variable(value))
+        inner.bind(Value(id), expr if expr.is_simple else printer.variable(value))
     outputs = list(body.outputs.values())
     nodes = needed(body, outputs)
     inner.count(nodes, outputs)
     inner.print(nodes)
     for index, value in enumerate(outputs):
         result = inner.read(value)
-        expr = result if result.size == 0 else inner.variable(value)
+        expr = result if result.is_simple else inner.variable(value)
         printer.bind(Value(node.id, index), expr)
 
 

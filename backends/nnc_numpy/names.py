@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+from collections import defaultdict
 from collections.abc import Iterable
 
 from nnc.ir.graph import Graph, Node
@@ -28,7 +29,7 @@ NOUNS = {
 }  # fmt: skip
 
 #: ops that stand for the layer they end, so that its name suits them
-LAYER_OPS = {"add", "dot", "conv", "max_pool"}
+LAYER_OPS = {"add", "dot", "conv"}
 
 RESERVED = frozenset(
     {*keyword.kwlist, *keyword.softkwlist, *dir(builtins), "np", "math"}
@@ -63,17 +64,25 @@ class Names:
     def __init__(self, taken: Iterable[str] = (), prefix: str = ""):
         self._taken = set(taken) | RESERVED
         self.prefix = prefix
+        self._times: list[str] = []
+        self._numbers: defaultdict[str, int] = defaultdict(lambda: 1)
 
     def of(self, graph: Graph, node: Node, suffix: str = "") -> str:
         """A new name for a result of `node`."""
         return self.new(noun(graph, node, self.prefix) + suffix)
 
+    def time(self, nesting: int) -> str:
+        """The counter of a loop inside `nesting` others; loops after one another share theirs."""
+        while len(self._times) <= nesting:
+            self._times.append(self.new("t"))
+        return self._times[nesting]
+
     def new(self, wish: str) -> str:
         """`wish`, or `wish_2`, `wish_3`, ... where it is taken."""
-        name, number = wish, 1
+        name = wish
         while name in self._taken:
-            number += 1
-            name = f"{wish}_{number}"
+            self._numbers[wish] += 1
+            name = f"{wish}_{self._numbers[wish]}"
         self._taken.add(name)
         return name
 

@@ -1,20 +1,31 @@
-"""Rewrites of legal graphs that pay in NumPy alone."""
+"""Rewrites of legal graphs that pay in NumPy alone.
+
+They keep every value, but not the sign of a zero: what was -0.0 + 0.0 may be -0.0.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from nnc.backend import Rewriter, splat
 from nnc.ir.builder import Tensor
-from nnc.ir.dims import equal
-from nnc.ir.graph import Graph, Node
+from nnc.ir.dims import Dim, equal
+from nnc.ir.graph import Graph, Node, Value
 
 
-def rewrite(graph: Graph) -> None:
+def rewrite(graph: Graph) -> bool:
+    """Apply all of them in place; True if there was anything to rewrite."""
     rewriter = Rewriter(graph)
+    changed = False
     for node in rewriter:
-        if node.op == "scatter_add_along":
-            result = one_place_each(rewriter, node)
+        for rule in RULES.get(node.op, ()):
+            with rewriter.builder.at(node.origin):
+                result = rule(rewriter, node)
             if result is not None:
                 rewriter.replace_node(node, (result,))
+                changed = True
+                break
+    return changed
 
 
 def one_place_each(rewriter: Rewriter, node: Node) -> Tensor | None:
@@ -26,9 +37,65 @@ def one_place_each(rewriter: Rewriter, node: Node) -> Tensor | None:
         return None
     rest = tuple(dim for a, dim in enumerate(x.shape) if a != axis)
     axes = tuple(a for a in range(x.rank) if a != axis)
-    with rewriter.builder.at(node.origin):
-        counts = rewriter.builder.emit("iota", shape=(x.shape[axis],), axis=0, dtype="i32")
-        places = counts.broadcast(x.shape, (axis,))
-        here = places.equals(index.reshape(rest).broadcast(x.shape, axes))
-        result: Tensor = here.where(update.reshape(rest).broadcast(x.shape, axes), 0)
+    counts = rewriter.builder.emit("iota", shape=(x.shape[axis],), axis=0, dtype="i32")
+    places = counts.broadcast(x.shape, (axis,))
+    here = places.equals(index.reshape(rest).broadcast(x.shape, axes))
+    result: Tensor = here.where(update.reshape(rest).broadcast(x.shape, axes), 0)
     return result
+
+
+def sum_of_pads(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """Pieces padded with zeros and added up, the gradient of splitting, are joined."""
+    graph = rewriter.graph
+    if any(user.op == "add" for user, _ in graph.users(Value(node.id))):
+        return None  # a part of a longer sum, which takes its turn
+    pads = padded_terms(graph, node)
+    if pads is None:
+        return None
+    moved = {axis for pad in pads for axis in _moved(pad)}
+    if len(moved) != 1:
+        return None
+    (axis,) = moved
+    pads.sort(key=lambda pad: pad.attrs["low"][axis])
+    pieces = [rewriter.builder.tensor(pad.operands[0]) for pad in pads]
+    end: Dim = 0
+    for pad, piece in zip(pads, pieces, strict=True):
+        if pad.attrs["low"][axis] != end:
+            return None
+        end += piece.shape[axis]
+    if end != node.type.shape[axis]:
+        return None
+    result: Tensor = rewriter.builder.emit("concat", *pieces, axis=axis)
+    return result
+
+
+def padded_terms(graph: Graph, node: Node) -> list[Node] | None:
+    """The terms of the sum `node`, where each is read by it alone and is padded by zeros."""
+    terms: list[Node] = []
+    stack = [graph.producer(value) for value in node.operands]
+    while stack:
+        term = stack.pop()
+        if graph.nx.out_degree(term.id) != 1:
+            return None
+        if term.op == "add":
+            stack += [graph.producer(value) for value in term.operands]
+        elif term.op == "pad" and term.attrs["value"] == 0 and _is_known(term):
+            terms.append(term)
+        else:
+            return None
+    return terms
+
+
+def _moved(pad: Node) -> list[int]:
+    sides = zip(pad.attrs["low"], pad.attrs["high"], strict=True)
+    return [axis for axis, side in enumerate(sides) if side != (0, 0)]
+
+
+def _is_known(pad: Node) -> bool:
+    return all(isinstance(pad.attrs["low"][axis], int) for axis in _moved(pad))
+
+
+RULES: dict[str, list[Callable[[Rewriter, Node], Tensor | None]]] = {
+    "scatter_add_along": [one_place_each],
+    "add": [sum_of_pads],
+}

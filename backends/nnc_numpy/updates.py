@@ -127,12 +127,13 @@ class Form:
             template = self.templates[node.attrs["name"]]
             self.member.state[template] = value
             return "state", template, node.type.dtype
-        if node.op == "input" or self.owners.get(node.id) != self.member.path:
+        type = self.graph.type(value)
+        if not type.rank and self.owners.get(node.id) != self.member.path:
             self.member.shared.append(value)
             return "shared", value
-        if not self.is_alike(node):
+        if self.owners.get(node.id) != self.member.path or not self.is_alike(node):
             self.member.holes.append(value)
-            return "hole", node.type.dtype
+            return "hole", type.dtype
         children = tuple((r.axes == (), self.visit(r.value)) for r in reads(self.graph, node))
         self.member.nodes.append(node)
         return node.op, node.attrs.get("dtype"), children

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from nnc.commands.output import print_error
-from nnc.elaborate.module import read_source
+from nnc.language.limits import read_source
 from nnc.language.diagnostics import NncError
 from nnc.language.formatter import format_text
 from nnc.train.checkpoint import write_atomically

@@ -200,7 +200,9 @@ def tensors(cx: Context, symbol: str, left: Operand, right: Operand, span: Span)
     a, b = broadcast_together(cx, a, b, left[1], right[1], span, f"`{symbol}`")
     with cx.at(span):
         tensor = cx.emit(span, BINARY[symbol][0], a.tensor, b.tensor)
-    return TensorValue(tensor, merge_names(a, b))
+    origins = (v.made for v, _ in (left, right) if isinstance(v, TensorValue) and v.made
+               and v.shape == tensor.shape)
+    return TensorValue(tensor, merge_names(a, b), next(origins, None))
 
 
 def merge_names(a: TensorValue, b: TensorValue) -> tuple[str | None, ...]:
@@ -230,7 +232,14 @@ def _common_shape(a: TensorValue, b: TensorValue) -> tuple[Dim, ...] | None:
             shape.append(y if x == 1 else x)
         return tuple(shape)
     suffix = a.shape[a.rank - b.rank :]
-    return a.shape if all(equal(x, y) for x, y in zip(suffix, b.shape)) else None
+    same = all(equal(x, y) for x, y in zip(suffix, b.shape, strict=True))
+    return a.shape if same and not _misplaced(a, b) else None
+
+
+def _misplaced(a: TensorValue, b: TensorValue) -> bool:
+    """Whether an axis of `b` meets another axis than the one of its own label: [N, D] and [N]."""
+    met = zip(a.names[a.rank - b.rank :], b.names, strict=True)
+    return any(own is not None and own != other and own in a.names for other, own in met)
 
 
 def _expand(
@@ -245,12 +254,23 @@ def _expand(
     return TensorValue(small.broadcast(shape, tuple(kept)), x.names)
 
 
+def _matmul_help(x: TensorValue, y: TensorValue) -> str:
+    inner = y.shape[max(y.rank - 2, 0)]
+    if equal(x.shape[-1], inner):
+        return "the leading axes of the right side are those of the left"
+    return f"the last axis on the left, {x.shape[-1]}, meets the first on the right, {inner}"
+
+
 def _mismatch(
-    a: TensorValue, b: TensorValue, span_a: Span, span_b: Span, span: Span, what: str
+    a: TensorValue, b: TensorValue, span_a: Span, span_b: Span, span: Span, what: str,
+    help: str = "",
 ) -> NncError:
-    help = ""
-    if a.rank == b.rank + 1 and a.shape[-1] == 1:
+    if help:
+        pass
+    elif a.rank == b.rank + 1 and a.shape[-1] == 1:
         help = "`squeeze` or `reshape` gives both the same rank; nothing is broadcast silently"
+    elif a.rank > b.rank and _misplaced(a, b):
+        help = "axes of one size are not one axis; `expand(x, axis = ...)` adds one where it belongs"
     elif a.rank != b.rank:
         help = "a tensor of lower rank must have exactly the last dimensions of the other"
     labels = [Label(s, _from(v)) for v, s in ((a, span_a), (b, span_b))]
@@ -307,7 +327,7 @@ def matmul(cx: Context, left: Operand, right: Operand, span: Span) -> TensorValu
     batch = y.rank - 2 if y.rank > 2 else 0
     same = equal(x.shape[-1], y.shape[inner]) and x.rank >= batch + 1
     if not same or not all(equal(a, b) for a, b in zip(x.shape[:batch], y.shape[:batch])):
-        raise _mismatch(x, y, left[1], right[1], span, "`@`")
+        raise _mismatch(x, y, left[1], right[1], span, "`@`", _matmul_help(x, y))
     axes = tuple(range(batch))
     tensor = cx.emit(
         span, "dot", x.tensor, y.tensor,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from nnc.elaborate.context import Application, Context, Naming
+from nnc.elaborate.collected import evaluate_all
+from nnc.elaborate.context import Application, Context, Frame, Naming
 from nnc.elaborate.places import place_names
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.statements import run_body
@@ -18,6 +21,7 @@ from nnc.elaborate.values import (
     Deferred,
     Function,
     Host,
+    ListValue,
     Part,
     Partial,
     Poison,
@@ -31,6 +35,8 @@ from nnc.elaborate.values import (
     is_number,
     leaves,
 )
+from nnc.ir.builder import Builder, Tensor
+from nnc.ir.graph import Graph
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error, suggest
 from nnc.language.tree import Span
@@ -43,15 +49,15 @@ def evaluate_arguments(
     cx: Context, items: Sequence[tree.Argument], scope: Scope, callee: Any
 ) -> Args:
     """The values of arguments; a name given as `axis` also stands for the axis of that label."""
-    args = []
     deferred = _initializers(callee)
-    for position, item in enumerate(items):
+
+    def value(position: int, item: tree.Argument) -> Any:
         if (item.name or position) in deferred:
-            value: Any = Deferred(item.value, scope)
-        else:
-            value = (_axis if item.name == "axis" else Context.eval)(cx, item.value, scope)
-        args.append((item.name, value, item.value.span if not item.name else item.span))
-    return args
+            return Deferred(item.value, scope)
+        return (_axis if item.name == "axis" else Context.eval)(cx, item.value, scope)
+
+    values = evaluate_all(partial(value, *item) for item in enumerate(items))
+    return [(i.name, v, i.span if i.name else i.value.span) for i, v in zip(items, values, strict=True)]
 
 
 def _initializers(callee: Any) -> set[str | int]:
@@ -69,10 +75,15 @@ def _is_initializer(parameter: tree.Parameter) -> bool:
 def _axis(cx: Context, expr: tree.Expr, scope: Scope) -> Any:
     if isinstance(expr, tree.Tuple) and not expr.is_group:
         return TupleValue(tuple(("", _axis(cx, item.value, scope)) for item in expr.items))
+    if isinstance(expr, tree.List) and not any(isinstance(i.value, tree.For) for i in expr.items):
+        return ListValue(tuple(_axis(cx, item.value, scope) for item in expr.items))
     if not isinstance(expr, tree.Name):
         return cx.eval(expr, scope)
-    value = cx.eval(expr, scope) if scope.find(expr.id) else None
-    return value if isinstance(value, AxisRef) else AxisRef(expr.id, value, expr.span)
+    bound = scope.find(expr.id) is not None
+    value = cx.eval(expr, scope) if bound else None
+    if isinstance(value, AxisRef) or (bound and value is None):
+        return value
+    return AxisRef(expr.id, value, expr.span)
 
 
 def call(cx: Context, callee: Any, args: Args, span: Span) -> Any:
@@ -127,7 +138,7 @@ def pipe_into(cx: Context, value: Any, expr: tree.Expr, scope: Scope) -> Any:
         raise error(
             "E0220", f"`{stage.name}` is used without its static call", expr.span,
             Label(_definition_span(stage), "a block has two parameter lists"),
-            help=f"write `{stage.name}()`" + _static_help(stage),
+            help=f"write `{_static_form(stage)}`",
         )
     if not isinstance(stage, CALLABLE):
         raise error(
@@ -198,14 +209,17 @@ def call_function(cx: Context, function: Function, args: Args, span: Span) -> An
         if definition.result is not None:
             what = f"the result of `{definition.name}`"
             value = _result(cx, definition.result, value, scope, definition, span, what)
-    return _made_here(value, span, definition.name)
+    return _made_here(value, span, definition.name, [a for _, a, _ in args])
 
 
 def bind_parameters(
     cx: Context, parameters: Sequence[tree.Parameter], args: Args, scope: Scope, owner: str,
-    span: Span,
+    span: Span, template: Template | None = None,
 ) -> None:
-    """Define every parameter in `scope`, converted to its declared type."""
+    """Define every parameter in `scope`, converted to its declared type.
+
+    An instance that a default makes belongs to the `template` whose parameter it is.
+    """
     names = [p.name for p in parameters]
     bound = match_names(names, args, owner, span)
     for parameter in parameters:
@@ -215,7 +229,7 @@ def bind_parameters(
         elif parameter.default is not None and _is_initializer(parameter):
             value, place = Deferred(parameter.default, scope), parameter.span
         elif parameter.default is not None:
-            value, place = cx.eval(parameter.default, scope), parameter.span
+            value, place = _default(cx, parameter, scope, template), parameter.span
         else:
             raise error(
                 "E0212", f"{owner} needs `{parameter.name}`", span,
@@ -228,6 +242,19 @@ def bind_parameters(
         if isinstance(value, Host):
             cx.hint_scalar(value, parameter.name)
         scope.define(parameter.name, value, place)
+
+
+def _default(
+    cx: Context, parameter: tree.Parameter, scope: Scope, template: Template | None
+) -> Any:
+    assert parameter.default is not None
+    if template is None:
+        return cx.eval(parameter.default, scope)
+    naming = Naming(template, place_names(parameter.default), parameter.name)
+    with cx.assigned(naming=naming, iteration=()):
+        value = cx.eval(parameter.default, scope)
+    name_by_let(value, parameter.name, naming)
+    return value
 
 
 def match_names(
@@ -248,7 +275,7 @@ def match_names(
             position += 1
         elif name not in names:
             raise error(
-                "E0211", f"{owner} has no parameter `{name}`", place,
+                "E0211", f"{owner} has no parameter `{name}`", _keyword(name, place),
                 help=suggest(name, names) or f"its parameters are {', '.join(names) or 'none'}",
             )
         if name in bound:
@@ -258,6 +285,13 @@ def match_names(
             )
         bound[name] = (value, place)
     return bound
+
+
+def _keyword(name: str, place: Span) -> Span:
+    """The name in `name = value`."""
+    if place.text.startswith(name):
+        return Span(place.source, place.start, place.start + len(name))
+    return place
 
 
 def _lacks_first(callee: Function | Builtin, args: Args) -> bool:
@@ -313,7 +347,7 @@ def _call_builtin(cx: Context, builtin: Builtin, args: Args, span: Span) -> Any:
     head = [values.pop(p.name, p.default) for p in plain] if many else []
     tail = {name: value for name, value, _ in others}
     result = builtin.run(site, *head, *(value for _, value, _ in many), **values, **tail)
-    return _made_here(result, span, builtin.name)
+    return _made_here(result, span, builtin.name, [a for _, a, _ in args])
 
 
 class Site:
@@ -355,23 +389,81 @@ def static_call(
                 "E0222", f"`{block.name}` takes its static parameters first", place,
                 Label(_definition_span(block), "a block has two parameter lists"),
                 help=f"write `{block.name}(...)({place.text})` or `{place.text} |> "
-                f"{block.name}(...)`",
+                f"{block.name}(...)`; static values do not depend on tensors",
             )
+    names = cx.naming.names.get(span.start, ("", ""))
+    template = Template(block, {}, cx.naming, names, span, cx.iteration)
     scope = Scope(block.scope, "static")
     with cx.calling(block.name, span):
         owner = f"`{block.name}`"
-        bind_parameters(cx, definition.static, args, scope, owner, span)
-    static = {name: binding.value for name, binding in scope.bindings.items()}
-    names = cx.naming.names.get(span.start, ("", ""))
-    return Template(block, static, cx.naming, names, span, cx.iteration)
+        bind_parameters(cx, definition.static, args, scope, owner, span, template)
+    template.static.update(scope.bindings)
+    return template
 
 
 def apply(cx: Context, template: Template, args: Args, span: Span) -> Any:
     """An instance on its inputs; the first application makes its weights."""
+    run = _apply_as_call if cx.structured else _apply_inline
+    return run(cx, template, args, span)
+
+
+def _apply_as_call(cx: Context, template: Template, args: Args, span: Span) -> Any:
+    """The body as a graph of its own, called: the block structure that backends print."""
+    definition = template.block.definition
+    body = Graph(definition.name, scope=template.path)
+    operands: list[Tensor] = []
+
+    def enter(value: Any, name: str) -> Any:
+        """`value` as the body sees it; each tensor in it becomes an operand."""
+        if isinstance(value, (TupleValue, ListValue)):
+            parts = enumerate(value.values)
+            inner = [enter(part, f"{name}_{number}") for number, part in parts]
+            if isinstance(value, ListValue):
+                return ListValue(tuple(inner))
+            return TupleValue(tuple(zip([n for n, _ in value.items], inner, strict=True)))
+        if not isinstance(value, TensorValue):
+            return value
+        operands.append(value.tensor)
+        return replace(value, tensor=cx.builder.input(name, value.type, "argument"))
+
+    names = [p.name for p in definition.inputs or ()]
+    cx.frames.append(Frame(Builder(body, cx.origin(span))))
+    try:
+        inner = [
+            (keyword, enter(value, keyword or names[i] if i < len(names) else f"x{i}"), place)
+            for i, (keyword, value, place) in enumerate(args)
+        ]
+        result = cx.localize(_apply_inline(cx, template, inner, span))
+        made = [leaf for leaf in leaves(result) if isinstance(leaf, TensorValue)]
+        for number, leaf in enumerate(made):
+            body.outputs[str(number)] = leaf.tensor.value
+        captured = list(cx.frames[-1].captures)
+    finally:
+        cx.frames.pop()
+    captures = [Tensor(cx.builder, value) for value in captured]
+    outside = dict(zip(map(id, made), _call(cx, span, body, operands + captures), strict=True))
+    return _mapped(result, lambda leaf: replace(leaf, tensor=outside[id(leaf)]))
+
+
+def _call(cx: Context, span: Span, body: Graph, operands: list[Tensor]) -> Sequence[Tensor]:
+    with cx.at(span):
+        results: Sequence[Tensor] = cx.builder.emit("call", *operands, body=body)
+    return results
+
+
+def _mapped(value: Any, change: Callable[[TensorValue], TensorValue]) -> Any:
+    if isinstance(value, TupleValue):
+        return value.map(lambda item: _mapped(item, change))
+    if isinstance(value, ListValue):
+        return ListValue(tuple(_mapped(item, change) for item in value.values))
+    return change(value) if isinstance(value, TensorValue) else value
+
+
+def _apply_inline(cx: Context, template: Template, args: Args, span: Span) -> Any:
     definition = template.block.definition
     scope = Scope(template.block.scope, "block")
     for parameter in definition.static:
-        scope.define(parameter.name, template.static[parameter.name], template.span)
+        scope.bindings[parameter.name] = template.static[parameter.name]
     path = template.path
     naming = Naming(path, place_names(definition.body))
     owner = f"`{definition.name}`"
@@ -384,13 +476,14 @@ def apply(cx: Context, template: Template, args: Args, span: Span) -> Any:
             body = run_body(cx, definition.body, scope, owner="block")
             result = invoke(cx, body, args, span)
         else:
-            bind_parameters(cx, definition.inputs, args, scope, owner, span)
+            bind_parameters(cx, definition.inputs, args, scope, owner, span, template)
             _remember(cx, template, scope, span)
             result = run_body(cx, definition.body, scope, owner="block")
         if definition.result is not None:
             what = f"the result of {owner}"
             result = _result(cx, definition.result, result, scope, definition, span, what)
-    return _made_here(result, span, f"{definition.name}({_static_text(template)})")
+    kept = [a for _, a, _ in args] if _keeps_shape(definition) else []
+    return _made_here(result, span, f"{definition.name}({_static_text(template)})", kept)
 
 
 class _overridden:
@@ -427,7 +520,9 @@ def _remember(cx: Context, template: Template, scope: Scope, span: Span) -> None
         if not isinstance(value, TensorValue):
             return
         arguments.append((parameter.name, value.type, value.names))
-    cx.world.applications[path] = Application(template, arguments, span)
+    # What `with_weights` and `frozen` gave it belongs to this graph alone.
+    own = replace(template, override={}, frozen=False)
+    cx.world.applications[path] = Application(own, arguments, span)
 
 
 def _result(
@@ -459,12 +554,22 @@ def _refuse_unbound(cx: Context, declared: tree.TypeExpr, scope: Scope) -> None:
                     )
 
 
-def _made_here(value: Any, span: Span, text: str) -> Any:
+def _made_here(value: Any, span: Span, text: str, kept: Sequence[Any]) -> Any:
+    """`value` with its origin for messages: what gave it its shape, which `relu` does not."""
     if isinstance(value, TensorValue):
-        return TensorValue(value.tensor, value.names, Provenance(span, f"{text} at line {span.line}"))
+        made = next((v.made for v in kept if isinstance(v, TensorValue) and v.shape == value.shape),
+                    None)
+        made = made or Provenance(span, f"{text} at line {span.line}")
+        return TensorValue(value.tensor, value.names, made)
     if isinstance(value, TupleValue):
-        return value.map(lambda item: _made_here(item, span, text))
+        return value.map(lambda item: _made_here(item, span, text, ()))
     return value
+
+
+def _keeps_shape(definition: tree.Block) -> bool:
+    """Whether a block declares its result as one of its inputs: `(x: f32[...]) -> f32[...]`."""
+    result = definition.result
+    return result is not None and any(p.type == result for p in definition.inputs or ())
 
 
 def _static_text(template: Template) -> str:
@@ -472,9 +577,10 @@ def _static_text(template: Template) -> str:
     return inside if len(inside) < 30 and "\n" not in inside else "..."
 
 
-def _static_help(block: BlockValue) -> str:
+def _static_form(block: BlockValue) -> str:
+    """`Dense(out = ...)`: the static call with what it needs."""
     needed = [p.name for p in block.definition.static if p.default is None]
-    return f" with {', '.join(f'`{n}`' for n in needed)}" if needed else ""
+    return f"{block.name}({', '.join(f'{name} = ...' for name in needed)})"
 
 
 def _definition_span(block: BlockValue) -> Span:
@@ -485,14 +591,24 @@ def _is_none(default: tree.Expr | None) -> bool:
     return isinstance(default, tree.Literal) and default.value is None
 
 
-def name_by_let(value: Any, name: str, naming: Naming) -> None:
-    """Give what a `let` holds its name: an instance becomes `name`, a stage's parts `name.*`."""
-    for leaf in leaves(value):
-        if isinstance(leaf, Template) and leaf.naming is naming:
-            leaf.naming = Naming(naming.prefix, {})
-            leaf.place = (name, name)
-        elif isinstance(leaf, Stage) and any(_belongs(part, naming) for part in leaf.parts):
-            naming.active = True
+def name_by_let(
+    value: Any, name: str, naming: Naming, at: tuple[int | str, ...] = ()
+) -> None:
+    """Give what a `let` holds its name.
+
+    An instance becomes `name`; in a list or record `name.0`, `name.field`; a stage's parts `name.*`.
+    `at` begins with the round of the loops around the `let`.
+    """
+    if isinstance(value, (TupleValue, ListValue)):
+        fields = [n for n, _ in value.items] if isinstance(value, TupleValue) else []
+        for number, item in enumerate(value.values):
+            field = fields[number] if fields and fields[number] else number
+            name_by_let(item, name, naming, (*at, field))
+    elif isinstance(value, Template) and value.naming is naming:
+        value.naming = Naming(naming.prefix, {})
+        value.place, value.iteration = (name, name), at
+    elif isinstance(value, Stage) and any(_belongs(part, naming) for part in value.parts):
+        naming.active = True
 
 
 def _belongs(part: Any, naming: Naming) -> bool:

@@ -2,43 +2,55 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nnc.elaborate.calls import apply, static_call
+from nnc.elaborate.alone import check_alone
+from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.data import Data
-from nnc.elaborate.module import Module, read_source
+from nnc.elaborate.module import Module
 from nnc.elaborate.names import unknown_names
 from nnc.elaborate.train import TrainBuilder
-from nnc.elaborate.train.common import Collected
-from nnc.elaborate.types import check_dtype, dim_value
-from nnc.elaborate.values import BlockValue, Poisoned, TensorValue, TupleValue
-from nnc.ir.dims import Dim, symbol
+from nnc.elaborate.values import Poisoned
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, NncError, error, suggest
+from nnc.language.limits import make_source, read_source
 from nnc.language.parser import parse
 from nnc.language.tree import Source
 
+STACK = 12_000  # Python frames: about fifteen for each call in a program
+_MISSING = frozenset(("E0230", "E0401", "E0402", "E0417", "E0420", "E0424", "E0427"))
+
 
 class Compiled:
-    """A program whose text is right; its trainings are elaborated when they are asked for."""
+    """A program whose text is right; its trainings are elaborated when they are asked for.
+
+    `lenient` is for checking: errors of the text and of the data are kept, and the rest goes on.
+    """
 
     def __init__(
         self, source: Source, root: Path, overrides: dict[str, str] | None = None, seed: int = 0,
-        roots: tuple[Path, ...] = (),
+        roots: tuple[Path, ...] = (), *, lenient: bool = False,
     ):
         self.source = source
-        self.program, faults = parse(source)
-        if faults:
-            raise NncError(*faults)
-        self.data = Data(root, seed, roots)
-        given = dict(overrides or {})
-        self.module = Module(source, self.program, self._context, self.data, given)
+        self.given = dict(overrides or {})
+        self.program, self.faults = parse(source)
+        if self.faults and not lenient:
+            raise NncError(*self.faults)
+        self.data = Data(root, seed, roots, lenient)
+        with deep_stack():
+            self.module = Module(source, self.program, self._context, self.data, self.given)
+        self._check_given()
+
+    def _check_given(self) -> None:
         names = [i.name for i in self.program.items if isinstance(i, tree.Decl)]
-        for name in given:
+        for name in self.given:
             if name not in names:
                 self.module.faults += error(
                     "E0410", f"there is no config `{name}` to set", None,
@@ -69,13 +81,13 @@ class Compiled:
             raise NncError(*_distinct(self.module.faults))
         section = self._train_section(name)
         try:
-            return TrainBuilder(
-                self.module, section, seed=seed, epochs=epochs, steps=steps
-            ).build()
-        except NncError as failure:
-            raise NncError(*_distinct(failure.diagnostics)) from None
-        except Poisoned:
-            raise NncError(*_distinct(self.diagnose())) from None
+            with deep_stack():
+                return TrainBuilder(
+                    self.module, section, seed=seed, epochs=epochs, steps=steps
+                ).build()
+        except (NncError, Poisoned) as failure:
+            own = getattr(failure, "diagnostics", ())
+            raise NncError(*_distinct([*own, *self.diagnose()])) from None
 
     def _train_section(self, name: str | None) -> tree.Section:
         trains = self.module.trains
@@ -91,79 +103,51 @@ class Compiled:
                         help=suggest(name, trains) or f"it has {', '.join(trains) or 'none'}")
         return trains[name]
 
-    # ------------------------------------------------------------ all errors
     def diagnose(self) -> list[Diagnostic]:
         """Every independent error of the program, in the order of the text."""
-        problems = Collected(list(self.module.faults))
-        for name, binding in list(self.module.scope.bindings.items()):
-            problems.attempt(binding.force, name, None)
-        for name in self.data.sections:
-            problems.attempt(self.data.source, self._context(), name)
-        applied: set[str] = set()
-        for section in self.module.trains.values():
-            applied |= problems.attempt(self._check_train, section) or set()
-        for item in self.module.definitions():
-            if isinstance(item, tree.Block) and item.name not in applied:
-                problems.attempt(self._alone, item)
-        problems.found.extend(unknown_names(self.module))
-        return _distinct(problems.found)
+        data = self.data
+        fresh = Compiled(self.source, data.root, self.given, data.seed, data.roots, lenient=True)
+        with deep_stack():
+            return _diagnose(fresh)
 
-    def _check_train(self, section: tree.Section) -> set[str]:
-        """The blocks that a training applies, once it is found right."""
-        builder = TrainBuilder(self.module, section, seed=None, epochs=None, steps=None)
+
+def _diagnose(compiled: Compiled) -> list[Diagnostic]:
+    module, data = compiled.module, compiled.data
+    problems = Collected([*compiled.faults, *module.faults])
+    for name, binding in list(module.scope.bindings.items()):
+        problems.attempt(binding.force, name, None)
+    for name in data.sections:
+        problems.attempt(data.source, module.context(), name)
+    called: set[str] = set()  # names of the blocks and functions that ran
+    for section in module.trains.values():
+        problems.attempt(_check_train, module, section, called)
+    for kind in (tree.Block, tree.Fn):
+        for item in module.definitions():
+            if isinstance(item, kind) and item.name not in called:
+                problems.found.extend(check_alone(module, item, called))
+    found = [*problems.found, *data.faults, *unknown_names(module)]
+    if compiled.faults:  # what seems to be missing may stand in a statement that was left out
+        found = [d for d in found if d.code not in _MISSING]
+    return _distinct(found)
+
+
+def _check_train(module: Module, section: tree.Section, called: set[str]) -> None:
+    builder = TrainBuilder(module, section, seed=None, epochs=None, steps=None)
+    try:
         builder.build()
-        return {a.template.block.name for a in builder.world.applications.values()}
-
-    def _alone(self, block: tree.Block) -> None:
-        """A block that no training applies, on inputs of symbolic sizes."""
-        if any(p.default is None for p in block.static) or block.inputs is None:
-            return
-        world = World(self.data, steps=1, epochs=1, steps_per_epoch=1)
-        cx = Context(world, Graph(block.name), training=True, batch=symbol("N"))
-        cx.naming = Naming("", {})
-        sizes: dict[str, Dim] = {}
-        args = []
-        for parameter in block.inputs:
-            value = self._symbolic(cx, parameter.type, sizes)
-            if value is None:
-                return
-            args.append(("", value, parameter.span))
-        if not _sizes_are_known(block, sizes):
-            return
-        place = block.name_span or block.span
-        template = static_call(cx, BlockValue(block, self.module.scope), [], place)
-        template.place = (block.name, block.name)
-        apply(cx, template, args, place)
-
-    def _symbolic(self, cx: Context, declared: tree.TypeExpr, sizes: dict[str, Dim]) -> Any:
-        if isinstance(declared, tree.RecordTypeExpr):
-            items = [(p.name, self._symbolic(cx, p.type, sizes)) for p in declared.fields]
-            return None if any(v is None for _, v in items) else TupleValue(tuple(items))
-        check_dtype(declared)
-        if declared.dims is None:
-            return None
-        shape: list[Dim] = []
-        names: list[str | None] = []
-        for item in declared.dims:
-            if isinstance(item.value, tree.Ellipsis_):
-                return None
-            if isinstance(item.value, tree.Name):
-                name = item.value.id
-                shape.append(sizes.setdefault(name, symbol(name)))
-                names.append(name)
-            else:
-                shape.append(dim_value(cx, item.value, self.module.scope))
-                names.append(item.name or None)
-        from nnc.ir.types import TensorType
-
-        tensor = cx.builder.input(f"x{len(cx.root.graph)}", TensorType(
-            declared.dtype, tuple(shape)), "argument")
-        return TensorValue(tensor, tuple(names))
+    finally:
+        called |= builder.world.called
 
 
-def _sizes_are_known(block: tree.Block, sizes: dict[str, Dim]) -> bool:
-    """Weights need known sizes, so only the sample axis may be free."""
-    return set(sizes) <= {"N"}
+@contextmanager
+def deep_stack() -> Iterator[None]:
+    """Room for nested calls of a program; Python's own limit is meant for other recursions."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, STACK))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _distinct(diagnostics: Any) -> list[Diagnostic]:
@@ -180,8 +164,7 @@ def load(
     roots: tuple[Path, ...] = (),
 ) -> Compiled:
     """The program at `path`; raises `NncError` where its text or a config is wrong."""
-    source = read_source(Path(path), path)
-    compiled = Compiled(source, Path(path).parent, overrides, seed, roots)
+    compiled = Compiled(read_source(path), Path(path).parent, overrides, seed, roots)
     if compiled.module.faults:
         raise NncError(*_distinct(compiled.module.faults))
     return compiled
@@ -190,8 +173,7 @@ def load(
 def check(path: str, overrides: dict[str, str] | None = None) -> list[Diagnostic]:
     """Every error of the program at `path`."""
     try:
-        source = read_source(Path(path), path)
-        return Compiled(source, Path(path).parent, overrides).diagnose()
+        return Compiled(read_source(path), Path(path).parent, overrides, lenient=True).diagnose()
     except NncError as failure:
         return _distinct(failure.diagnostics)
 
@@ -199,6 +181,6 @@ def check(path: str, overrides: dict[str, str] | None = None) -> list[Diagnostic
 def check_text(text: str, path: str = "<text>", root: Path = Path(".")) -> list[Diagnostic]:
     """Every error of a program given as text; files are found beside `root`."""
     try:
-        return Compiled(Source(path, text), root).diagnose()
+        return Compiled(make_source(text, path), root, lenient=True).diagnose()
     except NncError as failure:
         return _distinct(failure.diagnostics)

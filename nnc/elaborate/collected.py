@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from nnc.elaborate.values import Poisoned
 from nnc.language.diagnostics import Diagnostic, NncError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @dataclass
@@ -23,10 +24,10 @@ class Collected:
     found: list[Diagnostic] = field(default_factory=list)
     poisoned: bool = False
 
-    def attempt(self, part: Callable[[], T]) -> T | None:
-        """The value of a part, or None where it fails."""
+    def attempt(self, part: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What `part` returns; None where it fails, its errors kept."""
         try:
-            return part()
+            return part(*args, **kwargs)
         except NncError as failure:
             self.found.extend(failure.diagnostics)
         except Poisoned:

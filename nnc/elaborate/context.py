@@ -7,6 +7,7 @@ values, which instances exist) is in `World`, shared by all graphs of one `train
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
     from nnc.elaborate.data import Data
 
 MAX_DEPTH = 200  # nested calls of blocks and functions
+MAX_CALLS = 500_000  # calls and rounds of loops in one graph
 MAX_NODES = 400_000
-MAX_PARAMETERS = 20_000_000_000
+MAX_WEIGHTS = 10_000  # tensors of weights and buffers
+MAX_PARAMETERS = 20_000_000_000  # numbers in them
 
 
 class Naming:
@@ -38,11 +41,13 @@ class Naming:
 
     `names` gives for each static call, by its offset, its name in the body and inside its `let`.
     Which of the two holds shows only after the `let` is evaluated: where its value is a stage,
-    `active` is set and the places stand below the `let`'s name.
+    `active` is set and the places stand below the `let`'s name.  The prefix may be an instance
+    whose own name is not known yet.
     """
 
     def __init__(
-        self, prefix: str, names: dict[int, tuple[str, str]], let: str = "", owns: bool = True
+        self, prefix: str | Template, names: dict[int, tuple[str, str]], let: str = "",
+        owns: bool = True,
     ):
         self.prefix = prefix
         self.names = names
@@ -54,11 +59,12 @@ class Naming:
         """For the value of `let NAME = ...` in the same body."""
         return Naming(self.prefix, self.names, let, self.owns)
 
-    def path(self, place: tuple[str, str], iteration: tuple[int, ...] = ()) -> str:
+    def path(self, place: tuple[str, str], iteration: tuple[int | str, ...] = ()) -> str:
         in_body, in_let = place
         name = f"{self.let}.{in_let}" if self.active else in_body
         suffix = "".join(f".{i}" for i in iteration)
-        return f"{self.prefix}.{name}{suffix}" if self.prefix else name + suffix
+        prefix = self.prefix if isinstance(self.prefix, str) else self.prefix.path
+        return f"{prefix}.{name}{suffix}" if prefix else name + suffix
 
 
 @dataclass
@@ -79,6 +85,9 @@ class World:
     names: dict[str, tuple[str | None, ...]] = field(default_factory=dict)  # axis labels of state
     declared: dict[str, Span] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
+    called: set[str] = field(default_factory=set)  # names of the blocks and functions that ran
+    open_sizes: frozenset[str] = frozenset()  # symbols that may size weights
+    parameters: int = 0  # numbers in all weights
     steps: int | None = None
     epochs: int | None = None
     steps_per_epoch: int | None = None
@@ -87,11 +96,6 @@ class World:
     def buffer_path(cx: Context, name: str) -> str:
         """The path of the `param` or `buffer` called `name` in the body that `cx` runs."""
         return cx.state_path.format(name) if cx.state_path else f"{cx.path}.{name}"
-
-    @property
-    def parameters(self) -> int:
-        sizes = [e.type.size for e in self.state.values() if e.kind == "param"]
-        return sum(s for s in sizes if isinstance(s, int))
 
 
 @dataclass
@@ -124,7 +128,9 @@ class Context:
         self.draws: dict[str, int] = {}
         self.draw_iteration: Tensor | None = None
         self.calls: list[tuple[str, Span]] = []
+        self.work = 0  # calls and rounds so far
         self.initializing = False
+        self.structured = False  # instances become calls of graphs of their own
         self.pending: Callable[[], Iterable[Callable[[], Any]]] = tuple  # definitions to come
         self.state_path = ""  # how an optimizer names its moments: "@opt/NAME/{}/PATH"
         self.state_kind = ""
@@ -144,19 +150,57 @@ class Context:
     def calling(self, what: str, span: Span) -> Iterator[None]:
         """Inside a call of a function or block of the program or the library."""
         if len(self.calls) >= MAX_DEPTH:
-            raise error(
-                "E0012", f"calls are nested more than {MAX_DEPTH} deep", self.calls[0][1],
-                help=f"`{what}` may be calling itself without an end",
-            )
+            raise self._too_deep()
+        self.spend(1, span)
+        self.world.called.add(what)
         self.calls.append((what, span))
         try:
             yield
+        except RecursionError:
+            raise self._too_deep() from None
         except NncError as failure:
             if is_library(span):
                 raise
             raise NncError(*(_at_call(d, span) for d in failure.diagnostics)) from None
         finally:
             self.calls.pop()
+
+    def _too_deep(self) -> NncError:
+        """E0012 at the call that repeats most often."""
+        (name, span), times = Counter(self.calls).most_common(1)[0]
+        return error(
+            "E0012", f"calls are nested too deeply: at most {MAX_DEPTH} inside one another",
+            self.user_span(span),
+            help=f"`{name}` calls itself; a static `if` must end that" if times > 1 else "",
+        )
+
+    def spend(self, amount: int, span: Span) -> None:
+        """Count calls and rounds, so that no short text runs for hours."""
+        self.work += amount
+        if self.work > MAX_CALLS:
+            raise error(
+                "E0015", f"the program unrolls into more than {MAX_CALLS:,} calls and rounds",
+                self.user_span(span),
+            )
+
+    def size(self) -> tuple[int, int, int]:
+        """What has grown so far: operations, weights, numbers in them."""
+        return len(self.root.graph), len(self.world.state), self.world.parameters
+
+    def check_growth(self, before: tuple[int, int, int], rounds: int, span: Span) -> None:
+        """Refuse a loop by its first round, before the others are built."""
+        limits = (
+            ("E0013", "operations", MAX_NODES),
+            ("E0014", "weights", MAX_WEIGHTS),
+            ("E0014", "parameters", MAX_PARAMETERS),
+        )
+        for (code, what, limit), old, new in zip(limits, before, self.size(), strict=True):
+            total = old + (new - old) * rounds
+            if new > old and total > limit:
+                raise error(
+                    code, f"{rounds:,} rounds make {total:,} {what}; at most {limit:,} are built",
+                    self.user_span(span),
+                )
 
     @contextmanager
     def assigned(self, **values: Any) -> Iterator[None]:
@@ -272,6 +316,8 @@ class Context:
             return self.builder.emit("size", dim=value, dtype=dtype)
         if dtype in ("f16", "bf16", "f32", "f64"):
             value = float(value)
+        elif dtype != "bool":
+            value = int(value)
         return self.builder.const(value, dtype)
 
     def scalar(self, host: Host, dtype: str) -> Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields as dataclass_fields
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnc.elaborate.scope import Scope, unknown_name
-from nnc.elaborate.values import ListValue, RangeValue, TensorValue, TupleValue, describe, is_number
+from nnc.elaborate.collected import Collected
+from nnc.elaborate.pipelines import pipeline
+from nnc.elaborate.scope import Scope
+from nnc.elaborate.types import unknown_type
+from nnc.elaborate.values import Poisoned, Provenance, TensorValue, TupleValue, describe, is_number
 from nnc.ir.types import DTYPES, TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
@@ -29,31 +31,61 @@ class DataSection:
     scope: Scope
 
 
-class Data:
-    """All data sections of a program; each is read once."""
+@dataclass(frozen=True)
+class Declaration:
+    """What a field says of itself; a None in `shape` takes its size from the data."""
 
-    def __init__(self, root: Path, seed: int = 0, roots: tuple[Path, ...] = ()):
+    dtype: str
+    shape: tuple[int | None, ...]
+    names: tuple[str | None, ...]  # with that of the sample axis
+    span: Span
+
+
+@dataclass
+class Unread:
+    """Stands in for the `Source` of a section with errors, as far as the section declares it."""
+
+    arrays: dict[str, TensorType] = field(default_factory=dict)
+    parts: dict[str, range] = field(default_factory=lambda: {"train": range(1)})
+    batch: int = 1
+    steps_per_epoch: int = 1000
+    merged_facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Data:
+    """All data sections of a program; each is read once.
+
+    `lenient` is for checking a program: a section that cannot be read is reported in `faults` and
+    goes on as what it declares, so that the rest of the program is still checked.
+    """
+
+    def __init__(
+        self, root: Path, seed: int = 0, roots: tuple[Path, ...] = (), lenient: bool = False
+    ):
         self.root = root
         self.roots = roots
         self.seed = seed
+        self.lenient = lenient
         self.sections: dict[str, DataSection] = {}
-        self.read: dict[str, Source] = {}
-        self.labels: dict[str, dict[str, tuple[str | None, ...]]] = {}
+        self.read: dict[str, Source | Unread] = {}
+        self.declared: dict[str, dict[str, Declaration]] = {}
+        self.faults: list[Diagnostic] = []
         self._failed: set[str] = set()
 
     def source(self, cx: Context, name: str) -> Source:
         """The section `name`, read; errors stand at the field or setting to blame."""
-        from nnc.elaborate.values import Poisoned
-
-        if name in self._failed:
+        if name not in self.sections or name in self._failed:
             raise Poisoned
         if name not in self.read:
             try:
                 self.read[name] = self._load(cx, name)
-            except NncError:
-                self._failed.add(name)
-                raise
-        return self.read[name]
+            except (NncError, Poisoned) as failure:
+                if not self.lenient:
+                    self._failed.add(name)
+                    raise
+                self.faults.extend(getattr(failure, "diagnostics", ()))
+                self.read[name] = self._unread(cx, name)
+        return self.read[name]  # type: ignore[return-value]  # `Unread` has what elaboration asks
 
     def inside(self, file: str, span: Span) -> Path:
         """A file that the program names, which must lie in its folder (or those allowed)."""
@@ -68,71 +100,154 @@ class Data:
         """`digits.x`: the batch; `digits.classes`: a fact."""
         source = self.source(cx, name)
         if attr in source.arrays:
-            array = source.arrays[attr]
-            spec = source.fields[attr]
-            type = TensorType(spec.dtype, (cx.batch_size(name), *array.shape[1:]))
+            declared = self.declared[name][attr]
+            shape = (cx.batch_size(name), *source.arrays[attr].shape[1:])
             with cx.at(span):
-                tensor = cx.input(f"{name}.{attr}", type, "batch")
-            return TensorValue(tensor, self.labels[name][attr])
+                tensor = cx.input(f"{name}.{attr}", TensorType(declared.dtype, shape), "batch")
+            made = Provenance(declared.span, f"`{name}.{attr}` at line {declared.span.line}")
+            return TensorValue(tensor, declared.names, made)
+        if isinstance(source, Unread):
+            raise Poisoned
         facts = {"steps_per_epoch": source.steps_per_epoch, **source.merged_facts}
         if attr in facts:
             return facts[attr]
+        known = [*source.arrays, *facts]
         raise error(
             "E0208", f"the data section `{name}` has no `{attr}`", span,
-            help=suggest(attr, [*source.arrays, *facts])
-            or f"it has {', '.join([*source.arrays, *facts])}",
+            help=suggest(attr, known) or f"it has {', '.join(known)}",
         )
 
     # ------------------------------------------------------------ reading
     def _load(self, cx: Context, name: str) -> Source:
-        from nnc.data import DataError, Source
+        """Everything that is wrong with a section, or its source."""
+        from nnc.data import DataError, FieldSpec, Source
 
-        found = self.sections[name]
-        section = found.section
-        settings = _settings(cx, found)
-        specs, labels = [], {}
-        for statement in section.body:
-            if isinstance(statement, tree.Field):
-                spec, names = _field(cx, statement, found.scope)
-                specs.append(spec)
-                labels[statement.name] = names
-        if not specs:
-            raise error("E0401", f"the data section `{name}` has no field", section.span,
-                        help="write `x: f32[N, 64] = csv(...)`")
-        batch = settings.get("batch")
-        if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
-            place = _place_of(section, "batch") or section.kind_span or section.span
-            raise error("E0402", f"`batch` must be an int of at least 1; this is {describe(batch)}"
-                        if "batch" in settings else f"`{name}` needs `batch = ...`", place)
-        self.labels[name] = labels
-        try:
+        found, problems = self.sections[name], Collected()
+        fields = _fields(found.section)
+        settings = problems.attempt(_settings, cx, found)
+        declared = [problems.attempt(_declaration, cx, f, found.scope) for f in fields]
+        pipes = [problems.attempt(pipeline, cx, f.value, found.scope) for f in fields]
+        problems.finish()
+        self.declared[name] = {
+            f.name: d for f, d in zip(fields, declared, strict=True) if d is not None
+        }
+        specs = [
+            FieldSpec(f.name, d.dtype, d.shape, pipe)
+            for f, d, pipe in zip(fields, declared, pipes, strict=True)
+            if d is not None and pipe is not None
+        ]
+
+        def load(chosen: list[FieldSpec]) -> Source:
             return Source.load(
-                name, specs, self.root, batch, _split(section, settings.get("split")),
-                shuffle=settings.get("shuffle", True), seed=self.seed, roots=self.roots,
+                name, chosen, self.root, seed=self.seed, roots=self.roots, **settings or {}
             )
+
+        try:
+            return load(specs)
         except DataError as failure:
-            raise _placed(failure, section) from None
+            problems.found.extend(_placed(failure, found.section))
+            for spec in specs if self.lenient else ():  # each may have a fault of its own
+                try:
+                    load([spec])
+                except DataError as other:
+                    problems.found.extend(_placed(other, found.section))
+            raise NncError(*problems.found) from None
+
+    def _unread(self, cx: Context, name: str) -> Unread:
+        """What a section with errors declares nevertheless."""
+        found, quiet = self.sections[name], Collected()  # its errors are reported already
+        unread = Unread()
+        self.declared[name] = {}
+        for one in _fields(found.section):
+            declared = quiet.attempt(_declaration, cx, one, found.scope)
+            if declared is not None and None not in declared.shape:
+                self.declared[name][one.name] = declared
+                type = TensorType(declared.dtype, (1, *declared.shape))  # type: ignore[arg-type]
+                unread.arrays[one.name] = type
+        values = quiet.attempt(_values, cx, found) or {}
+        unread.batch = quiet.attempt(_batch, found.section, values) or unread.batch
+        split = quiet.attempt(_split, found.section, values.get("split"))
+        unread.parts = {part: range(1) for part in split or unread.parts}
+        return unread
 
 
+# ---------------------------------------------------------------- settings
 def _settings(cx: Context, found: DataSection) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
+    """The settings as `Source.load` takes them; raises every fault of the section's own text."""
+    problems = Collected()
+    section = found.section
+    problems.found.extend(_misplaced(section))
+    values = problems.attempt(_values, cx, found)
+    if values is not None:
+        settings = {
+            "batch": problems.attempt(_batch, section, values),
+            "split": problems.attempt(_split, section, values.get("split")),
+            "shuffle": problems.attempt(_shuffle, section, values),
+        }
+    problems.finish()
+    return settings
+
+
+def _misplaced(section: tree.Section) -> list[Diagnostic]:
+    """Statements that a data section cannot hold, and fields that it has twice or not at all."""
+    found: list[Diagnostic] = []
+    seen: dict[str, Span] = {}
+    for statement in section.body:
+        if isinstance(statement, tree.Field):
+            place = statement.name_span or statement.span
+            if statement.name in seen:
+                label = Label(seen[statement.name], "first defined here")
+                found += error("E0203", f"`{statement.name}` is defined twice", place,
+                               label).diagnostics
+            seen.setdefault(statement.name, place)
+        elif not isinstance(statement, tree.Set):
+            found += error("E0233", "a data section holds fields and settings",
+                           statement.span).diagnostics
+    if not seen:
+        found += error("E0401", f"the data section `{section.name}` has no field",
+                       section.name_span or section.span,
+                       help="write `x: f32[N, 64] = csv(...)`").diagnostics
+    return found
+
+
+def _values(cx: Context, found: DataSection) -> dict[str, Any]:
+    settings: dict[str, tree.Set] = {}
+    problems = Collected()
     for statement in found.section.body:
         if isinstance(statement, tree.Set):
-            key = statement.names[0]
-            if key.id not in SETTINGS:
-                raise error(
-                    "E0403", f"`data` has no setting `{key.id}`", key.span,
-                    help=suggest(key.id, SETTINGS)
-                    or f"its settings are {', '.join(SETTINGS)}; a field has a type: "
-                    f"`{key.id}: f32[N, ...] = ...`",
-                )
-            settings[key.id] = cx.eval(statement.value, found.scope)
-        elif not isinstance(statement, tree.Field):
-            raise error("E0233", "a data section holds fields and settings", statement.span)
-    shuffle = settings.get("shuffle", True)
-    if not isinstance(shuffle, bool):
-        raise error("E0310", "`shuffle` is `true` or `false`", _place_of(found.section, "shuffle"))
-    return settings
+            problems.attempt(_setting, statement, settings)
+    values = {
+        name: problems.attempt(cx.eval, statement.value, found.scope)
+        for name, statement in settings.items()
+    }
+    problems.finish()
+    return values
+
+
+def _setting(statement: tree.Set, settings: dict[str, tree.Set]) -> None:
+    key = statement.names[0]
+    if key.id not in SETTINGS:
+        raise error(
+            "E0403", f"`data` has no setting `{key.id}`", key.span,
+            help=suggest(key.id, SETTINGS)
+            or f"its settings are {', '.join(SETTINGS)}; a field has a type: "
+            f"`{key.id}: f32[N, ...] = ...`",
+        )
+    if key.id in settings:
+        raise error("E0203", f"`{key.id}` is set twice", key.span,
+                    Label(settings[key.id].span, "first set here"))
+    settings[key.id] = statement
+
+
+def _batch(section: tree.Section, values: dict[str, Any]) -> int:
+    batch = values.get("batch")
+    if isinstance(batch, int) and not isinstance(batch, bool) and batch >= 1:
+        return batch
+    place = _place_of(section, "batch")
+    if place is None:
+        raise error("E0402", f"`{section.name}` needs the size of its batches",
+                    section.name_span or section.span, help="write `batch = 64`")
+    raise error("E0402", f"`batch` must be an int of at least 1; this is {describe(batch)}", place)
 
 
 def _split(section: tree.Section, value: Any) -> dict[str, float] | None:
@@ -146,105 +261,45 @@ def _split(section: tree.Section, value: Any) -> dict[str, float] | None:
     return {name: float(v) for name, v in parts.items()}
 
 
-def _field(cx: Context, field: tree.Field, scope: Scope) -> tuple[Any, tuple[str | None, ...]]:
-    from nnc.data import FieldSpec
+def _shuffle(section: tree.Section, values: dict[str, Any]) -> bool:
+    shuffle = values.get("shuffle", True)
+    if not isinstance(shuffle, bool):
+        raise error("E0310", f"`shuffle` is `true` or `false`; this is {describe(shuffle)}",
+                    _place_of(section, "shuffle"))
+    return shuffle
 
+
+# ---------------------------------------------------------------- fields
+def _declaration(cx: Context, field: tree.Field, scope: Scope) -> Declaration:
     declared = field.type
     if not isinstance(declared, tree.TensorTypeExpr) or not declared.dims:
         raise error("E0306", "a field has a tensor type with the sample axis first: `f32[N, 64]`",
                     declared.span)
     if declared.dtype not in DTYPES:
-        raise error("E0309", f"unknown type `{declared.dtype}`", declared.span,
-                    help=suggest(declared.dtype, DTYPES))
+        raise unknown_type(declared)
     shape: list[int | None] = []
     names: list[str | None] = []
     for position, item in enumerate(declared.dims):
         expr = item.value
-        label = item.name or None
+        label = item.name or (expr.id if isinstance(expr, tree.Name) and expr.id != "_" else None)
         size: int | None = None
-        if isinstance(expr, tree.Name) and scope.find(expr.id) is None:
-            label = label or (expr.id if expr.id != "_" else None)
-        elif position:
+        if not isinstance(expr, tree.Name) or scope.find(expr.id) is not None:
+            if not position:
+                raise error("E0405", "the first dimension of a field is its samples: `N`",
+                            item.span)
             value = cx.eval(expr, scope)
-            if not isinstance(value, int) or isinstance(value, bool):
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise error("E0307", f"a dimension must be an int; this is {describe(value)}",
                             expr.span)
             size = value
-            label = label or (expr.id if isinstance(expr, tree.Name) else None)
-        else:
-            raise error("E0405", "the first dimension of a field is its samples: `N`", item.span)
         names.append(label)
         if position:
             shape.append(size)
-    return (
-        FieldSpec(field.name, declared.dtype, tuple(shape), pipeline(cx, field.value, scope)),
-        tuple(names),
-    )
+    return Declaration(declared.dtype, tuple(shape), tuple(names), field.name_span or field.span)
 
 
-# ---------------------------------------------------------------- host functions
-def pipeline(cx: Context, expr: tree.Expr, scope: Scope) -> Any:
-    """`reader(...) |> transform(...)` as a `Pipeline`."""
-    from nnc.data import READERS, TRANSFORMS, Pipeline
-
-    stages: list[tree.Expr] = [expr]
-    if isinstance(expr, tree.Chain) and expr.kind == "pipe":
-        stages = [expr.first, *(operand for _, operand in expr.rest)]
-    reader = host_call(cx, stages[0], scope, READERS, "reader")
-    transforms = tuple(host_call(cx, s, scope, TRANSFORMS, "transform") for s in stages[1:])
-    return Pipeline(reader, transforms)
-
-
-def host_call(cx: Context, expr: tree.Expr, scope: Scope, table: Any, what: str) -> Any:
-    """A reader or transform of the data package, with its arguments checked."""
-    from nnc.data import DataError
-
-    function = expr.function if isinstance(expr, tree.Call) else expr
-    if not isinstance(function, tree.Name):
-        raise error("E0406", f"a {what} is needed here", expr.span,
-                    help=f"{what}s are {', '.join(table)}")
-    kind = table.get(function.id)
-    if kind is None:
-        unknown = unknown_name(function.id, function.span, scope, what)
-        help = suggest(function.id, table) or f"{what}s are {', '.join(table)}"
-        raise NncError(replace(unknown.diagnostics[0], help=help))
-    parameters = [f.name for f in dataclass_fields(kind) if f.init]
-    values: dict[str, Any] = {}
-    arguments = expr.arguments if isinstance(expr, tree.Call) else ()
-    position = 0
-    for item in arguments:
-        name = item.name
-        if not name:
-            if position >= len(parameters):
-                raise error("E0213", f"`{function.id}` takes {len(parameters)} arguments",
-                            item.span)
-            name = parameters[position]
-            position += 1
-        if name not in parameters:
-            raise error("E0211", f"`{function.id}` has no parameter `{name}`", item.span,
-                        help=suggest(name, parameters)
-                        or f"its parameters are {', '.join(parameters)}")
-        values[name] = plain(cx.eval(item.value, scope), item.value.span)
-    try:
-        return kind(**values)
-    except DataError as failure:
-        raise NncError(*(replace(d, span=expr.span) for d in failure.diagnostics)) from None
-    except TypeError:
-        missing = [f.name for f in dataclass_fields(kind) if f.name not in values and f.init
-                   and f.default is f.default_factory]
-        raise error("E0212", f"`{function.id}` needs `{missing[0] if missing else '?'}`",
-                    expr.span) from None
-
-
-def plain(value: Any, span: Span) -> Any:
-    """A static value as the plain Python that readers take."""
-    if isinstance(value, RangeValue):
-        return range(int(value.start), int(value.stop))  # type: ignore[arg-type]
-    if isinstance(value, (ListValue, TupleValue)):
-        return [plain(item, span) for item in value.values]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise error("E0310", f"a static value is needed here; this is {describe(value)}", span)
+def _fields(section: tree.Section) -> list[tree.Field]:
+    return [s for s in section.body if isinstance(s, tree.Field)]
 
 
 def _place_of(section: tree.Section, subject: str) -> Span | None:
@@ -256,13 +311,8 @@ def _place_of(section: tree.Section, subject: str) -> Span | None:
     return None
 
 
-def _placed(failure: Any, section: tree.Section) -> NncError:
+def _placed(failure: NncError, section: tree.Section) -> list[Diagnostic]:
     """A fault in the data, at the field or setting to blame."""
-    place = _place_of(section, failure.subject) or section.kind_span or section.span
-    labels: tuple[Label, ...] = ()
-    return NncError(
-        *(
-            Diagnostic(d.code, d.message, d.span or place, d.labels or labels, d.help)
-            for d in failure.diagnostics
-        )
-    )
+    subject = getattr(failure, "subject", "")
+    place = _place_of(section, subject) or section.kind_span or section.span
+    return [replace(d, span=d.span or place) for d in failure.diagnostics]

@@ -203,6 +203,7 @@ def branch(cx: Context, expr: tree.If, scope: Scope) -> tree.Expr | None:
         raise error(
             "E0251", f"`if` needs a static condition here; this is {describe(condition)}",
             expr.condition.span,
+            help=f"write `{expr.condition.span.text} > 0`" if is_int(condition) else "",
         )
     return expr.then if condition else expr.orelse
 
@@ -241,6 +242,19 @@ def iterations(
     cx: Context, expr: tree.Repeat | tree.For, scope: Scope
 ) -> Iterator[tuple[int, Scope]]:
     """The rounds of a static loop: their number and the scope with the loop's names."""
+    before = cx.size()
+    rounds = list(_rounds(cx, expr, scope))
+    head = expr.count if isinstance(expr, tree.Repeat) else expr.sequence
+    cx.spend(len(rounds), head.span)
+    for number, inner in rounds:
+        yield number, inner
+        if number == 0:
+            cx.check_growth(before, len(rounds), head.span)
+
+
+def _rounds(
+    cx: Context, expr: tree.Repeat | tree.For, scope: Scope
+) -> Iterator[tuple[int, Scope]]:
     if isinstance(expr, tree.Repeat):
         count = cx.eval(expr.count, scope)
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:

@@ -161,7 +161,8 @@ def axis_of(value: TensorValue, axis: Any, span: Span) -> int:
     if not isinstance(axis, int) or isinstance(axis, bool):
         raise error("E0324", f"an axis is an int or a label; this is {describe(axis)}", span)
     if not -value.rank <= axis < value.rank:
-        raise error("E0324", f"axis {axis} of {describe(value)}", span)
+        help = f"its axes are 0 to {value.rank - 1}" if value.rank else ""
+        raise error("E0324", f"{describe(value)} has no axis {axis}", span, help=help)
     return axis % value.rank
 
 
@@ -190,7 +191,8 @@ def _select(
         elif is_int(what):
             at = _bound(what, size)
             if isinstance(at, int) and isinstance(size, int) and not 0 <= at < size:
-                raise error("E0322", f"index {what} of an axis of size {size}", place)
+                raise error("E0322", f"index {what} of an axis of size {size}", place,
+                            help=f"indices run from 0 to {size - 1}" if size else "")
             start[axis], stop[axis] = at, at + 1
             dropped.add(axis)
         elif isinstance(what, TensorValue) and what.dtype == "i32":

@@ -5,28 +5,33 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nnc.elaborate.context import Context
+from nnc.elaborate.context import Context, Naming
 from nnc.elaborate.data import Data, DataSection
 from nnc.elaborate.functions import BUILTINS
+from nnc.elaborate.places import place_names, snake_case
 from nnc.elaborate.scope import Binding, Scope
 from nnc.elaborate.statements import evaluate_let
 from nnc.elaborate.values import (
+    POISON,
     BlockValue,
     Function,
     Host,
     ListValue,
     ModuleValue,
+    Poisoned,
     SourceValue,
     describe,
 )
 from nnc.ir.host import HostConst, HostOp, HostVar
 from nnc.language import tree
-from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
+from nnc.language.diagnostics import Diagnostic, Label, NncError, error, nearest, suggest
+from nnc.language.limits import read_source
 from nnc.language.parser import parse
 from nnc.language.tree import Source, Span
 
@@ -135,11 +140,25 @@ class Module:
                 _ITEMS[type(item)](self, item)
             except NncError as failure:
                 self.faults.extend(failure.diagnostics)
+                self._poison(item)
+            except Poisoned:
+                self._poison(item)
+        for name in program.lost:
+            if self.scope.find(name) is None:
+                self.scope.define(name, POISON)
+
+    def _poison(self, item: Any) -> None:
+        """What a faulty item was to define is not unknown: its uses stay silent."""
+        names = [n.id for n in getattr(item, "names", ())]
+        names += [getattr(item, key, "") for key in ("name", "alias")]
+        for name in names:
+            if name and name not in self.scope.bindings:
+                self.scope.define(name, POISON)
 
     # ------------------------------------------------------------ items
     def _definition(self, item: tree.Fn | tree.Block) -> None:
-        _check_case(item)
         self.scope.define(item.name, _definition(item, self.scope), item.name_span)
+        _check_case(item)
 
     def _let(self, item: tree.Let) -> None:
         values: dict[str, Any] = {}
@@ -147,7 +166,9 @@ class Module:
         def compute(name: str) -> Callable[[], Any]:
             def run() -> Any:
                 if not values:
-                    pairs = evaluate_let(self.context(), item, self.scope)
+                    cx = self.context()
+                    cx.naming = Naming("", place_names((item,)))
+                    pairs = evaluate_let(cx, item, self.scope)
                     values.update({n.id: v for n, v in pairs})
                 return values[name]
 
@@ -188,6 +209,8 @@ class Module:
     def _section(self, item: tree.Section) -> None:
         place = item.kind_span or item.span
         if item.kind not in SECTIONS:
+            if near := nearest(item.kind, SECTIONS):
+                self._section(replace(item, kind=near))
             raise error("E0412", f"unknown section `{item.kind}`", place,
                         help=suggest(item.kind, [*SECTIONS, "block", "model", "fn", "config"])
                         or "a program has `data` and `train` sections")
@@ -266,19 +289,6 @@ _ITEMS: dict[type, Callable[[Module, Any], None]] = {
 }
 
 
-def read_source(path: Path, shown: str, span: Span | None = None) -> Source:
-    """The text of a program file; E0001 and E0002 where it cannot be read."""
-    try:
-        return Source(shown, path.read_bytes().decode("utf-8"))
-    except OSError as fault:
-        near = [p.name for p in path.parent.glob("*.nn")] if path.parent.is_dir() else []
-        reason = fault.strerror or "it cannot be read"
-        raise error("E0001", f"cannot read `{shown}`: {reason}", span,
-                    help=suggest(path.name, near)) from None
-    except UnicodeDecodeError as fault:
-        raise error("E0002", f"`{shown}` is not UTF-8 text (byte {fault.start})", span) from None
-
-
 def _check_case(item: tree.Fn | tree.Block) -> None:
     """CamelCase owns state, lowercase does not."""
     camel = item.name[:1].isupper()
@@ -287,8 +297,6 @@ def _check_case(item: tree.Fn | tree.Block) -> None:
         raise error("E0224", f"a {item.kind} owns weights, so its name is CamelCase",
                     item.name_span, help=f"call it `{better}`")
     if isinstance(item, tree.Fn) and camel:
-        from nnc.elaborate.places import snake_case
-
         raise error("E0224", "a `fn` owns nothing, so its name is lower case", item.name_span,
                     help=f"call it `{snake_case(item.name)}`")
 

@@ -31,7 +31,7 @@ def _introduced(definition: Any) -> Iterator[str]:
     for node in walk(definition):
         if isinstance(node, tree.Parameter):
             yield node.name
-        elif isinstance(node, (tree.Let, tree.For, tree.Scan)):
+        elif isinstance(node, (tree.Let, tree.Set, tree.For, tree.Scan)):
             yield from (name.id for name in node.names)
             if isinstance(node, tree.Scan):
                 yield from (carry.name for carry in node.carries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnc.language import tree
-from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
+from nnc.language.diagnostics import Diagnostic, Label, NncError, error, nearest, suggest
 
 Settings = dict[str, tree.Set]
 
@@ -24,14 +24,17 @@ INNER: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_settings(section: tree.Section) -> Settings:
-    """Name -> `key = value` statement; every fault of the section in one error."""
+def read_settings(section: tree.Section, faults: list[Diagnostic]) -> Settings:
+    """Name -> `key = value` statement; `faults` takes every fault of the section.
+
+    A misspelt setting counts as the one it is nearest to, so that this does not seem to be missing.
+    """
     found: Settings = {}
-    faults: list[Diagnostic] = []
+    meant: Settings = {}
     for statement in section.body:
         try:
             if isinstance(statement, tree.Set):
-                _setting(section, statement, found)
+                _setting(section, statement, found, meant)
             elif isinstance(statement, tree.Section):
                 _inner(section, statement)
             elif not isinstance(statement, tree.Let):
@@ -39,21 +42,23 @@ def read_settings(section: tree.Section) -> Settings:
                             f"sections", statement.span)
         except NncError as failure:
             faults.extend(failure.diagnostics)
-    if faults:
-        raise NncError(*faults)
-    return found
+    return {**meant, **found}
 
 
-def _setting(section: tree.Section, statement: tree.Set, found: Settings) -> None:
+def _setting(
+    section: tree.Section, statement: tree.Set, found: Settings, meant: Settings
+) -> None:
     known = SCHEMA[section.kind]
     if len(statement.names) != 1:
         raise error("E0403", "one setting a statement", statement.span)
     key = statement.names[0]
     if key.id not in known:
+        if near := nearest(key.id, known):
+            meant[near] = statement
         raise error(
             "E0403", f"`{section.kind}` has no setting `{key.id}`", key.span,
             help=suggest(key.id, known)
-            or f"its settings are {', '.join(known)}; `let {key.id} = ...` introduces a name",
+            or f"`let {key.id} = ...` introduces a name; settings are {', '.join(known)}",
         )
     if key.id in found:
         raise error("E0203", f"`{key.id}` is set twice", key.span,

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnc.elaborate.context import MAX_PARAMETERS, Context
+from nnc.elaborate.context import MAX_PARAMETERS, MAX_WEIGHTS, Context
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import declared_type
 from nnc.elaborate.values import Poison, Poisoned, TensorValue, describe
-from nnc.ir.dims import Poly
+from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph
 from nnc.ir.program import StateEntry
 from nnc.ir.types import TensorType
 from nnc.language import tree
-from nnc.language.diagnostics import Label, error
+from nnc.language.diagnostics import Label, NncError, error
 
 
-def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> TensorValue:
-    """The current value of a `param` or `buffer`; its first declaration makes its state entry."""
+def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
+    """Introduce a `param` or `buffer` in `scope`.
+
+    A `param` comes into being where the body first reads it: one that only an untaken branch reads
+    does not exist (semantics 6).
+    """
     type, names = declared_type(cx, decl.type, scope)
     if decl.value is None:
         raise error(
@@ -25,12 +29,33 @@ def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> TensorValue:
             help="write `= zeros()`, `= glorot_uniform()` ...",
         )
     path = cx.world.buffer_path(cx, decl.name)
-    for given in reversed(cx.overrides):
-        if path in given:
-            return cx.localize(given[path])
+    given = next((g[path] for g in reversed(cx.overrides) if path in g), None)
+    if given is not None:
+        scope.define(decl.name, _as_constant(given) if cx.frozen else given, decl.span)
+        return
+    here = {"path": cx.path, "state_kind": cx.state_kind, "frozen": cx.frozen}
+
+    def read() -> TensorValue:
+        with cx.assigned(**here):
+            value = _root_value(cx, decl, path, type, names, scope)
+            return _as_constant(value) if cx.frozen and decl.kind == "param" else value
+
+    if decl.kind == "buffer":
+        cx.buffers.setdefault(path, read())
+        scope.define(decl.name, cx.buffers[path], decl.span)
+    else:
+        scope.define_lazy(decl.name, read, decl.span)
+
+
+def _root_value(
+    cx: Context, decl: tree.Decl, path: str, type: TensorType, names: Any, scope: Scope
+) -> TensorValue:
+    """The input of the graph that holds the entry at `path`; its first use makes the entry."""
     entry = cx.world.state.get(path)
     if entry is None:
         _first_declaration(cx, decl, path, type, names, scope)
+    elif entry.type != type and any(isinstance(dim, Poly) for dim in type.shape):
+        raise _open_size(decl, type)
     elif entry.type != type:
         raise error(
             "E0241",
@@ -39,32 +64,41 @@ def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> TensorValue:
             Label(cx.world.declared[path], "first used here"),
             help="give each its own instance if they should not share weights",
         )
-    if decl.kind == "buffer" and path in cx.buffers:
-        return cx.localize(cx.buffers[path])
     with cx.at(decl.span):
-        value = TensorValue(cx.input(path, type, "state"), names)
-    if decl.kind == "buffer":
-        cx.buffers[path] = value
-    return value
+        cx.input(path, type, "state")
+    return TensorValue(cx.inputs[path], names)
+
+
+def _as_constant(value: TensorValue) -> TensorValue:
+    """For a frozen instance: no gradient reaches its weights."""
+    return value.with_tensor(value.tensor.emit("stop_gradient"))
 
 
 def _first_declaration(
     cx: Context, decl: tree.Decl, path: str, type: TensorType, names: Any, scope: Scope
 ) -> None:
-    if any(isinstance(dim, Poly) for dim in type.shape):
-        raise error(
-            "E0242", f"the size of `{decl.name}`, {type}, depends on the batch", decl.span,
-            help="weights need sizes that are known before training",
-        )
+    if any(symbols(dim) - cx.world.open_sizes for dim in type.shape):
+        raise _open_size(decl, type)
     kind = cx.state_kind or decl.kind
     init = initial_value(cx, decl.value, path, type, scope)
     cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0])
     cx.world.names[path] = names
     cx.world.declared[path] = cx.user_span(cx.calls[-1][1] if cx.calls else decl.span)
+    if len(cx.world.state) > MAX_WEIGHTS:
+        raise error("E0014", f"more than {MAX_WEIGHTS:,} weights", cx.user_span(decl.span))
+    cx.world.parameters += type.size if kind == "param" and isinstance(type.size, int) else 0
     if cx.world.parameters > MAX_PARAMETERS:
         raise error(
-            "E0014", f"more than {MAX_PARAMETERS:,} parameters", cx.user_span(decl.span)
+            "E0014", f"more than {MAX_PARAMETERS:,} parameters", cx.user_span(decl.span),
+            help=f"`{decl.name}` alone has {type.size:,}",
         )
+
+
+def _open_size(decl: tree.Decl, type: TensorType) -> NncError:
+    return error(
+        "E0242", f"the size of `{decl.name}`, {type}, depends on the batch", decl.span,
+        help="weights have sizes that are known before training",
+    )
 
 
 def initial_value(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nnc.elaborate.context import Context
+from nnc.elaborate.context import Context, is_library
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.state import declare_state
 from nnc.elaborate.values import (
@@ -16,10 +16,12 @@ from nnc.elaborate.values import (
     TensorValue,
     TupleValue,
     describe,
+    is_number,
     leaves,
 )
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
+from nnc.language.walk import walk
 
 
 def run_body(cx: Context, body: Any, scope: Scope, owner: str) -> Any:
@@ -49,6 +51,8 @@ def run_statements(
         except NncError as failure:
             found.extend(failure.diagnostics)
             _poison(statement, scope)
+            if isinstance(statement, tree.Assert):
+                break  # what follows rests on it
         except Poisoned:
             poisoned = True
             _poison(statement, scope)
@@ -89,7 +93,7 @@ def evaluate_let(cx: Context, statement: tree.Let, scope: Scope) -> list[tuple[t
             Label(names[0].span.to(names[-1].span), f"{len(names)} names"),
         )
     for name, part in pairs:
-        name_by_let(part, name.id, naming)
+        name_by_let(part, name.id, naming, cx.iteration)
         if isinstance(part, TensorValue):
             _name_node(part, name.id)
         elif isinstance(part, Host):
@@ -111,7 +115,7 @@ def _decl(
             "E0233", f"a `{statement.kind}` cannot stand in a {owner}", statement.span,
             help="a `fn` owns nothing: make it a `block`" if owner == "fn" else "",
         )
-    scope.define(statement.name, declare_state(cx, statement, scope), statement.span)
+    declare_state(cx, statement, scope)
 
 
 def _set(
@@ -125,7 +129,8 @@ def _set(
         return
     if len(cx.frames) > 1:
         raise error("E0243", "a buffer cannot be set inside `scan`", statement.span)
-    for name, path, new in zip(statement.names, paths, _values(cx, statement, scope)):
+    values = _values(cx, statement, scope)
+    for name, path, new in zip(statement.names, paths, values, strict=True):
         _write_buffer(cx, name, path, new, scope)
 
 
@@ -168,9 +173,9 @@ def _target(cx: Context, name: tree.Name, scope: Scope) -> str:
     binding = scope.find(name.id)
     if binding is not None:
         raise error(
-            "E0231", f"`{name.id}` cannot be set: it is not a buffer", name.span,
-            *([Label(binding.span, "it is this")] if binding.span else []),
-            help="`let` introduces a new value under another name",
+            "E0231", f"`{name.id}` cannot be set: only buffers and carries change", name.span,
+            *([Label(binding.span, f"`{name.id}` is introduced here")] if binding.span else []),
+            help=f"introduce the new value under a name of its own: `let {name.id}_2 = ...`",
         )
     own = [n for n in scope.bindings if cx.world.buffer_path(cx, n) in cx.buffers]
     raise error(
@@ -222,14 +227,25 @@ def _assert(
             statement.condition.span,
         )
     if not value:
-        user = cx.user_span(statement.span)
-        calls = [
+        place = statement.condition.span
+        user = cx.user_span(place)
+        labels = [
             Label(span, f"in this call of `{name}`")
             for name, span in cx.calls[-1:]
-            if span is not user
+            if span is not user and not is_library(span)
         ]
-        says = statement.message or statement.condition.span.text
-        raise error("E0237", f"assertion failed: {says}", user, *calls)
+        if known := _known_values(statement.condition, scope):
+            labels.append(Label(place, known))
+        says = statement.message or place.text
+        raise error("E0237", f"assertion failed: {says}", user, *labels)
+
+
+def _known_values(condition: tree.Expr, scope: Scope) -> str:
+    """`D = 64, heads = 5`: the static names of a condition."""
+    names = dict.fromkeys(node.id for node in walk(condition) if isinstance(node, tree.Name))
+    found = {name: scope.find(name) for name in names}
+    values = {n: b.value for n, b in found.items() if b is not None and b.compute is None}
+    return ", ".join(f"{n} = {v}" for n, v in values.items() if is_number(v))
 
 
 def _misplaced(
@@ -240,10 +256,11 @@ def _misplaced(
 
 
 def _poison(statement: Any, scope: Scope) -> None:
-    names = getattr(statement, "names", ()) if isinstance(statement, tree.Let) else ()
-    for name in names:
-        if name.id not in scope.bindings:
-            scope.define(name.id, POISON, name.span)
+    if isinstance(statement, (tree.Let, tree.Set)):
+        for name in statement.names:
+            known = name.id in scope.bindings
+            if not known and (isinstance(statement, tree.Let) or scope.find(name.id) is None):
+                scope.define(name.id, POISON, name.span)
     if isinstance(statement, tree.Decl) and statement.name not in scope.bindings:
         scope.define(statement.name, POISON, statement.span)
 

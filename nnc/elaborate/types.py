@@ -43,10 +43,16 @@ KINDS: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "range": (RangeValue,),
     "source": (SourceValue,),
-    "axis": (AxisRef, int, TupleValue),
+    "axis": (AxisRef, int, TupleValue, ListValue),
     "any": (object,),
 }
 ELLIPSIS = "..."
+#: What other languages call the element types.
+_FOREIGN_TYPES = {
+    "float": "f32", "float32": "f32", "tensor": "f32", "double": "f64", "float64": "f64",
+    "half": "f16", "float16": "f16", "bfloat16": "bf16", "integer": "int", "int32": "i32",
+    "long": "i64", "int64": "i64", "boolean": "bool", "string": "str",
+}
 
 
 def coerce(
@@ -115,11 +121,19 @@ def dim_value(cx: Context, expr: tree.Expr, scope: Scope) -> Dim:
 
 def check_dtype(declared: tree.TensorTypeExpr) -> None:
     if declared.dtype not in DTYPES and declared.dtype != "int":
-        known = [*DTYPES, "int", *KINDS]
-        raise error(
-            "E0309", f"unknown type `{declared.dtype}`", declared.span,
-            help=suggest(declared.dtype, known) or f"types are {', '.join(known)}",
-        )
+        raise unknown_type(declared)
+
+
+def unknown_type(declared: tree.TensorTypeExpr) -> NncError:
+    """E0309 with the type that was meant: also what other languages call it."""
+    name, span = declared.dtype, declared.span
+    known = [*DTYPES, "int", *KINDS]
+    near = _FOREIGN_TYPES.get(name.lower(), "")
+    return error(
+        "E0309", f"unknown type `{name}`", Span(span.source, span.start, span.start + len(name)),
+        help=f"it is called `{near}`" if near else suggest(name, known)
+        or f"tensors hold {', '.join(DTYPES)}; parameters may also be {', '.join(KINDS)}",
+    )
 
 
 # ---------------------------------------------------------------- scalars
@@ -247,25 +261,31 @@ def _match_dim(
     cx: Context, item: tree.Argument, value: TensorValue, axis: int, scope: Scope, span: Span,
     what: str,
 ) -> str | None:
-    size = value.shape[axis]
-    expr = item.value
-    if isinstance(expr, tree.Name):
-        if expr.id == "_":
-            if item.name:
-                scope.define(item.name, size, span)
-            return item.name or value.names[axis]
-        binding = scope.find(expr.id)
-        known = binding.force(expr.id, expr.span) if binding else None
-        if known is None or not is_int(known):
-            scope.define(expr.id, size, span)
-            return expr.id
-        _check_size(known, size, expr, value, axis, span, what, binding.span if binding else None)
-        return item.name or expr.id
-    known = dim_value(cx, expr, scope)
-    _check_size(known, size, expr, value, axis, span, what, None)
+    """Check one axis against its declaration; its label.  `K = 2` labels an axis of size 2 `K`."""
+    size, expr = value.shape[axis], item.value
+    label = item.name or value.names[axis]
+    if not isinstance(expr, tree.Name):
+        _check_size(dim_value(cx, expr, scope), size, expr, value, axis, span, what, None)
+    elif expr.id != "_":
+        _bind_size(scope, expr, size, value, axis, span, what)
+        label = item.name or expr.id
     if item.name:
-        scope.define(item.name, size, span)
-    return item.name or value.names[axis]
+        name = tree.Name(item.name, item.name_span or item.span)
+        _bind_size(scope, name, size, value, axis, span, what)
+    return label
+
+
+def _bind_size(
+    scope: Scope, name: tree.Name, size: Dim, value: TensorValue, axis: int, span: Span, what: str
+) -> None:
+    """A name that has a size already must have this one; another gets it."""
+    binding = scope.find(name.id)
+    known = binding.force(name.id, name.span) if binding else None
+    if known is not None and is_int(known):
+        place = binding.span if binding else None
+        _check_size(known, size, name, value, axis, span, what, place)
+    else:
+        scope.define(name.id, size, span)
 
 
 def _check_size(

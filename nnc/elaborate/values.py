@@ -20,7 +20,7 @@ from nnc.language.tree import Span
 
 if TYPE_CHECKING:
     from nnc.elaborate.context import Naming
-    from nnc.elaborate.scope import Scope
+    from nnc.elaborate.scope import Binding, Scope
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TensorValue:
 
     def with_tensor(self, tensor: Tensor) -> TensorValue:
         """The same axes on another tensor of the same rank."""
-        return TensorValue(tensor, self.names)
+        return TensorValue(tensor, self.names, self.made if tensor.shape == self.shape else None)
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,11 @@ class Template:
     """A block after its static call: `Dense(10)`.  It owns the weights at its place."""
 
     block: BlockValue
-    static: dict[str, Any]
+    static: dict[str, Binding]
     naming: Naming
     place: tuple[str, str]  # its name in the body, and inside its `let`
     span: Span
-    iteration: tuple[int, ...] = ()
+    iteration: tuple[int | str, ...] = ()
     override: dict[str, TensorValue] = field(default_factory=dict)
     frozen: bool = False
 
@@ -273,10 +273,12 @@ def leaves(value: Value) -> Iterator[Value]:
 
 
 def shape_words(value: TensorValue) -> str:
-    """`f32[N = 64, 10]`: the type with its labels."""
+    """`f32[N = 64, 10]`: the type with its labels; those of lower case are names of static
+    parameters (`out`), not of the user's axes."""
     dims = []
-    for name, dim in zip(value.names, value.shape):
-        dims.append(str(dim) if name is None or str(dim) == name else f"{name} = {dim}")
+    for name, dim in zip(value.names, value.shape, strict=True):
+        plain = name is None or name.islower() or str(dim) == name
+        dims.append(str(dim) if plain else f"{name} = {dim}")
     return f"{value.dtype}[{', '.join(dims)}]" if dims else value.dtype
 
 

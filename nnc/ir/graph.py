@@ -81,12 +81,16 @@ class Node:
 
 @dataclass
 class Graph:
-    """A function from `inputs` (nodes with op `input`) to named `outputs`."""
+    """A function from `inputs` (nodes with op `input`) to named `outputs`.
+
+    `scope` is the path of the instance whose body this is, where it is the body of a `call`.
+    """
 
     name: str = ""
     nx: networkx.MultiDiGraph = field(default_factory=networkx.MultiDiGraph)
     inputs: list[int] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)
+    scope: str = ""
     _next: int = 0
 
     # ------------------------------------------------------------ reading
@@ -182,6 +186,7 @@ class Graph:
     def copy(self) -> Graph:
         """A copy that shares no node with this one; bodies, which never change, are shared."""
         other = Graph(self.name, inputs=list(self.inputs), outputs=dict(self.outputs))
+        other.scope = self.scope
         other._next = self._next
         for id, data in self.nx.nodes(data=True):
             n: Node = data["node"]

@@ -43,7 +43,7 @@ class Step:
 
 @dataclass
 class Phase:
-    """`count` cycles over `steps`; an entry of `begin` is computed once when the phase starts."""
+    """`count` cycles over `steps`."""
 
     name: str
     count: int
@@ -71,10 +71,15 @@ class Evaluation:
 
 @dataclass
 class Forward:
-    """Inference of one instance: arguments -> `output`, or the fields of a record."""
+    """Inference of one instance: arguments -> `output`, or the fields of a record.
+
+    `graph` is flat; `structured` computes the same with a `call` for each instance, nested as the
+    blocks are.
+    """
 
     name: str
     graph: Graph
+    structured: Graph
 
 
 @dataclass
@@ -101,12 +106,14 @@ class IndexBound:
 class Load:
     """Weights below the path `into` ("" for all) that begin as those of a safetensors file.
 
-    With `strict` the file must have every one of them; without, those that it has are taken.
+    `part` is where they stand in the file (None: below `into` too, else at its top).  With
+    `strict` the file must have every one of them; without, those that fit are taken.
     """
 
     file: str
     into: str
     strict: bool = True
+    part: str | None = None
 
 
 @dataclass

@@ -18,8 +18,9 @@ class NoComments:
         """`text`, which is the next token to be written."""
         return text
 
-    def skip(self, *texts: str) -> None:
-        """Passes over tokens that may stand next and are not written."""
+    def skip(self, *texts: str) -> bool:
+        """Passes over tokens that may stand next and are not written; whether they did."""
+        return False
 
     def line(self, flat: str | None, outdent: int = 0) -> Line:
         """A place for a line to end before the next token."""
@@ -52,7 +53,8 @@ class Comments(NoComments):
             if text == ",":
                 self.carried.append(comment)
             else:  # the line cannot end here: the comment moves up
-                self.last.own.append((False, comment.text.rstrip()))
+                self.last.own.append((self.last.blank, comment.text.rstrip()))
+                self.last.blank = False
             self._pass()
         token = self.tokens[self.next]
         if token.text != text and token.kind != "string":
@@ -60,16 +62,17 @@ class Comments(NoComments):
         self._pass()
         return text
 
-    def skip(self, *texts: str) -> None:
+    def skip(self, *texts: str) -> bool:
         ahead = self.next
         for text in texts:
             while self.tokens[ahead].kind == "comment":
                 ahead += 1
             if self.tokens[ahead].text != text:
-                return
+                return False
             ahead += 1
         for text in texts:
             self.take(text)
+        return True
 
     def line(self, flat: str | None, outdent: int = 0) -> Line:
         line = self.last = Line(flat, outdent=outdent)

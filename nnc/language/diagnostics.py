@@ -49,8 +49,13 @@ def error(
 
 def suggest(word: str, candidates: Iterable[str]) -> str:
     """`did you mean ...?` for the candidate nearest to `word`, or ""."""
-    near = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
-    if not near:
-        lower = {c.lower(): c for c in candidates}
-        near = [lower[word.lower()]] if word.lower() in lower else []
-    return f"did you mean `{near[0]}`?" if near else ""
+    near = nearest(word, candidates)
+    return f"did you mean `{near}`?" if near else ""
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """The candidate that `word` may be a misspelling of, or ""."""
+    known = list(candidates)
+    lower = {c.lower(): c for c in known}
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return near[0] if near else lower.get(word.lower(), "")

@@ -16,7 +16,7 @@ from nnc.language.tree import Span
 Fault = tuple[int, Diagnostic]
 
 _ARITHMETIC = frozenset(("+", "-", "*", "/", "//", "%", "@", "^", "..", "|>"))
-_BINARY = _ARITHMETIC | {"==", "!=", "<", ">", "<=", ">=", "and", "or"}
+BINARY = _ARITHMETIC | {"==", "!=", "<", ">", "<=", ">=", "and", "or"}
 
 
 def token_faults(found: Outline) -> Iterator[Fault]:
@@ -26,7 +26,7 @@ def token_faults(found: Outline) -> Iterator[Fault]:
             yield index, _TOKEN_FAULTS[token.kind](found, index)
         elif (fault := _number(found, index) or _habit(found, index)) is not None:
             yield index, fault
-        elif token.text in _BINARY and found.first_on_line(index + 1):
+        elif token.text in BINARY and found.first_on_line(index + 1):
             yield index, _trailing(found, index)
         elif (fault := _neighbours(found, index)) is not None:
             yield index, fault
@@ -50,7 +50,7 @@ def _unknown(found: Outline, index: int) -> Diagnostic:
 def _foreign(found: Outline, index: int) -> Diagnostic:
     sign = found.text(index)
     help = SIGNS.get(sign, f"write `x = x {sign[0]} ...`")
-    return Diagnostic("E0105", f"`{sign}` is no operator of nn", found.span(index), help=help)
+    return Diagnostic("E0105", f"nn has no `{sign}`", found.span(index), help=help)
 
 
 def _quoted(found: Outline, index: int) -> Diagnostic:
@@ -113,7 +113,7 @@ def _habit(found: Outline, index: int) -> Diagnostic | None:
 def _trailing(found: Outline, index: int) -> Diagnostic:
     sign = found.text(index)
     if index + 1 >= len(found.tokens) or found.statement[index + 1] == index + 1:
-        help = "the line above a new statement is complete"
+        help = f"write the value that follows, or remove `{sign}`"
         return Diagnostic("E0114", f"nothing stands after `{sign}`", found.span(index), help=help)
     return Diagnostic(
         "E0104",

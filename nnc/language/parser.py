@@ -17,7 +17,8 @@ from nnc.language.faults import FOREIGN_KINDS, token_faults
 from nnc.language.lexer import Token
 from nnc.language.limits import check_depth, check_text, make_source
 from nnc.language.outline import Outline, outline
-from nnc.language.syntax import Refusal, blame, explain
+from nnc.language.refusal import Refusal, blame
+from nnc.language.syntax import explain
 from nnc.language.tables import make_parser
 from nnc.language.tree import Program, Section, Source
 

@@ -67,7 +67,7 @@ def _place(span: Span | None) -> dict[str, Any]:
 # ---------------------------------------------------------------- text
 def _render(d: Diagnostic, color: bool) -> str:
     def paint(style: str, text: str) -> str:
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color and text.strip() else text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color and style else text
 
     out = [paint("error", f"error[{d.code}]") + paint("bold", f": {_printable(d.message)}")]
     if d.span is not None:
@@ -164,7 +164,7 @@ def _mark_rows(marks: list[_Mark]) -> list[list[tuple[str, str]]]:
     """
     ordered = sorted(marks, key=lambda m: (m.start, m.end))
     size = max(m.end for m in ordered)
-    cells = [("primary", " ")] * size
+    cells = [("", " ")] * size
     for m in sorted(ordered, key=lambda m: m.primary):
         sign = ("primary", "^") if m.primary else ("secondary", "-")
         cells[m.start : m.end] = [sign] * (m.end - m.start)
@@ -177,7 +177,7 @@ def _mark_rows(marks: list[_Mark]) -> list[list[tuple[str, str]]]:
     hanging = [m for m in ordered if m.text and not (inline and m is last)]
     while hanging:
         m = hanging.pop()
-        row = [("primary", " ")] * m.start
+        row = [("", " ")] * m.start
         for other in hanging:
             if other.start < m.start:
                 row[other.start] = (_style(other), "|")

@@ -104,7 +104,7 @@ def _conv(
 ) -> np.ndarray:
     size, (per_group, features) = w.shape[:-2], w.shape[-2:]
     x = pad_array(x, low, high)
-    out = _out(x, size, stride, dilation)
+    out = _conv_lengths(x, size, stride, dilation)
     if per_group == 1 and groups > 1:
         y = np.zeros((x.shape[0], *out, groups, features // groups), x.dtype)
         for tap, view in tap_views(x, out, size, stride, dilation):
@@ -167,7 +167,7 @@ def _conv_filter_grad(
     return dw.reshape(shape)
 
 
-def _out(x: np.ndarray, size: Ints, stride: Ints, dilation: Ints) -> Ints:
+def _conv_lengths(x: np.ndarray, size: Ints, stride: Ints, dilation: Ints) -> Ints:
     lengths = zip(x.shape[1:-1], size, stride, dilation, strict=True)
     return tuple((length - (k - 1) * d - 1) // s + 1 for length, k, s, d in lengths)
 

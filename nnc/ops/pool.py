@@ -79,7 +79,7 @@ def _max_pool(
     x: np.ndarray, *, size: Ints, stride: Ints, low: Ints, high: Ints
 ) -> tuple[np.ndarray, np.ndarray]:
     padded = pad_array(x, low, high, -np.inf)
-    views = tap_views(padded, _out(padded, size, stride), size, stride, (1,) * len(size))
+    views = tap_views(padded, _pooled_lengths(padded, size, stride), size, stride, (1,) * len(size))
     _, first = next(views)
     y, index = first.copy(), np.zeros(first.shape, np.int32)
     for number, (_, view) in enumerate(views, 1):
@@ -107,7 +107,7 @@ def _max_pool_grad(
 
 def _sum_pool(x: np.ndarray, *, size: Ints, stride: Ints, low: Ints, high: Ints) -> np.ndarray:
     padded = pad_array(x, low, high)
-    views = tap_views(padded, _out(padded, size, stride), size, stride, (1,) * len(size))
+    views = tap_views(padded, _pooled_lengths(padded, size, stride), size, stride, (1,) * len(size))
     y: np.ndarray = next(views)[1].copy()
     for _, view in views:
         y += view
@@ -123,7 +123,7 @@ def _sum_pool_grad(
     return dx[unpadded(shape, low)]
 
 
-def _out(x: np.ndarray, size: Ints, stride: Ints) -> Ints:
+def _pooled_lengths(x: np.ndarray, size: Ints, stride: Ints) -> Ints:
     lengths = zip(x.shape[1:-1], size, stride, strict=True)
     return tuple((length - k) // s + 1 for length, k, s in lengths)
 

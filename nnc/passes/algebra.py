@@ -33,6 +33,7 @@ ALGEBRA: tuple[tuple[Any, ...], ...] = (
     ("x - -y", "x + y"),
     ("-x * -y", "x * y"),
     ("-x * y", "-(x * y)"),
+    ("x * -y", "-(x * y)"),
     ("-x / -y", "x / y"),
     ("-x / y", "-(x / y)"),
     ("x / -y", "-(x / y)"),
@@ -95,6 +96,7 @@ class Number:
 
 Pattern = str | Number | Apply
 Bindings = dict[str, Value]
+Operands = tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -103,19 +105,24 @@ class Rule:
     replacement: Pattern
     condition: Callable[[TensorType], bool] | None = None
 
-    def apply(self, builder: Builder, node: Node) -> Tensor | None:
-        """What takes the place of `node`, or None where the rule does not match."""
+    def apply(self, builder: Builder, node: Node, operands: Operands) -> Tensor | None:
+        """What takes the place of `node`, or None where the rule does not match `operands`."""
         if self.condition is not None and not self.condition(node.type):
             return None
-        graph = builder.graph
-        orders = [node.operands]
-        if node.op in COMMUTATIVE:
-            orders.append(node.operands[::-1])
-        for operands in orders:
-            bindings: Bindings = {}
-            if _match_all(graph, operands, self.pattern.operands, bindings):
-                return build(builder, self.replacement, bindings, node.type)
-        return None
+        bindings: Bindings = {}
+        if not _match_all(builder.graph, operands, self.pattern.operands, bindings):
+            return None
+        return build(builder, self.replacement, bindings, node.type)
+
+
+def rewrite(builder: Builder, node: Node) -> Tensor | None:
+    """What takes the place of `node` by the first rule; operands may change places if need be."""
+    for operands in (node.operands, node.operands[::-1])[: 1 + (node.op in COMMUTATIVE)]:
+        for rule in RULES.get(node.op, ()):
+            result = rule.apply(builder, node, operands)
+            if result is not None:
+                return result
+    return None
 
 
 def parse(text: str) -> Pattern:

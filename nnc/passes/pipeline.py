@@ -60,7 +60,8 @@ def graphs(training: Training) -> Iterator[Graph]:
     yield from (step.graph for phase in training.phases for step in phase.steps)
     for evaluation in training.evaluations:
         yield from (evaluation.batch, evaluation.finish)
-    yield from (forward.graph for forward in training.forwards)
+    for forward in training.forwards:
+        yield from (forward.graph, forward.structured)
 
 
 def optimize_training(
@@ -96,5 +97,8 @@ def map_graphs(training: Training, change: Callable[[Graph], None]) -> Training:
             replace(e, batch=changed(e.batch), finish=changed(e.finish))
             for e in training.evaluations
         ],
-        forwards=[replace(f, graph=changed(f.graph)) for f in training.forwards],
+        forwards=[
+            replace(f, graph=changed(f.graph), structured=changed(f.structured))
+            for f in training.forwards
+        ],
     )

@@ -58,11 +58,7 @@ def simpler(builder: Builder, node: Node) -> Tensor | None:
             result = above_broadcast(builder, node, operands)
             if result is not None:
                 return result
-        for algebraic in algebra.RULES.get(node.op, ()):
-            result = algebraic.apply(builder, node)
-            if result is not None:
-                return result
-    return None
+        return algebra.rewrite(builder, node)
 
 
 def made_by(x: Tensor, op: str) -> Node | None:

@@ -15,15 +15,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nnc.ir.builder import Builder, Tensor
-from nnc.ir.dims import Poly, symbols
+from nnc.ir.dims import Dim, symbols
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import TensorType
+from nnc.passes.fold_constants import splat
 
 #: Reductions over samples: how the results of two batches combine.
 MERGING = {"sum": "sum", "max": "max", "min": "min", "dot": "sum", "scatter_add": "sum"}
 #: Ops that keep samples apart whatever their attributes say, along every axis they do not name.
 ALONG_AXIS = {"argsort", "cumsum", "argmax", "argmin", "softmax", "log_softmax", "logsumexp",
-              "take_along", "reverse", "concat"}
+              "take", "take_along", "scatter_add", "scatter_add_along", "reverse", "concat"}
 
 
 @dataclass
@@ -89,16 +90,29 @@ class _Cutter:
             return False
         if not all(self._depends(t) for t in node.types):
             return True
+        if node.op == "reshape":
+            return False
+        # A size that no operand has: cut, padded, joined along the samples.  Two: pairs of samples.
+        known = {d for v in node.operands for d in self._sample_dims(self.graph.type(v))}
+        own = [self._sample_dims(t) for t in node.types]
+        if any(len(dims) > 1 or dims[0] not in known for dims in own):
+            return True
+        if node.op == "scan":
+            first = node.attrs["carries"]
+            sequences = node.operands[first : first + node.attrs["sequences"]]
+            return any(
+                self._is_samples(v, a) for v, a in zip(sequences, node.attrs["axes"], strict=True)
+            )
         if node.op in ALONG_AXIS:
             axes = node.attrs.get("axes", (node.attrs.get("axis"),))
-            shape = self.graph.type(node.operands[0]).shape
-            return any(isinstance(shape[a], Poly) and self.size in symbols(shape[a]) for a in axes)
-        return node.op in ("slice", "pad") and self._cuts_samples(node)
+            return any(self._is_samples(node.operands[0], axis) for axis in axes)
+        return False
 
-    def _cuts_samples(self, node: Node) -> bool:
-        before = self.graph.type(node.operands[0]).shape
-        after = node.types[0].shape
-        return any(self.size in symbols(b) and b != a for b, a in zip(before, after, strict=True))
+    def _sample_dims(self, type: TensorType) -> list[Dim]:
+        return [d for d in type.shape if self.size in symbols(d)]
+
+    def _is_samples(self, value: Value, axis: int) -> bool:
+        return self.size in symbols(self.graph.type(value).shape[axis])
 
     # ------------------------------------------------------------ copying
     def _copy(self, node: Node, side: int) -> None:
@@ -117,15 +131,18 @@ class _Cutter:
 
     def _accumulate(self, node: Node) -> None:
         how = MERGING.get(node.op)
-        operands = [self.graph.type(v) for v in node.operands]
-        if how is None or (node.op in ("max", "min") and not node.type.is_float):
+        if how is None or self._depends(node.type) or not self._is_additive(node):
             self._copy(node, 1)  # its operands are collected
-            return
-        if node.op == "scatter_add" and self._depends(operands[0]):
-            self._copy(node, 1)
             return
         (result,) = self._emit(node, 0, [self.local[v] for v in node.operands])
         self.final[Value(node.id)] = self._pass(result, node.name or node.op, how)
+
+    def _is_additive(self, node: Node) -> bool:
+        """Whether results of two batches combine to that of both."""
+        if node.op == "scatter_add":  # what it adds to would be counted once a batch
+            start = splat(self.graph, node.operands[0])
+            return start is not None and not start
+        return node.op not in ("max", "min") or node.type.is_float
 
     def _pass(self, value: Tensor, hint: str, how: str) -> Tensor:
         name, number = hint, 1

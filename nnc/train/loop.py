@@ -21,6 +21,7 @@ from nnc.train import checkpoint, evaluate, nonfinite
 from nnc.train.checkpoint import Checkpoint, State, copy_state
 from nnc.train.counters import Counters, Window
 from nnc.train.evaluate import Scores
+from nnc.train.initial import initial_state
 from nnc.train.module import EvaluationPlan, Plan
 from nnc.train.progress import Display
 from nnc.train.rundir import RunDir
@@ -91,7 +92,7 @@ class Loop:
         """Train to the end, or to a request to stop; `NncError` at a value that is not finite."""
         with np.errstate(all="ignore"):  # the loop itself looks for what is not finite
             if self.state is None:
-                self.state = self.plan.init(self.training.seed)
+                self.state = initial_state(self.training, self.plan.init)
             self.good = copy_state(self.state), self.counters.copy()
             self.display.start(self.plan.cycles, self.counters.step, self.training.steps_per_epoch)
             try:

@@ -13,6 +13,7 @@ from nnc.ir.graph import Graph
 from nnc.ir.interpret import interpret
 from nnc.ir.program import Forward, Training
 from nnc.ir.types import TensorType, dtype_of
+from nnc.passes.pipeline import optimize_training
 
 #: rounding of a few operations; NumPy's own kernels differ by this between layouts and sizes
 TOLERANCE = {"f64": 1e-13, "f32": 1e-5}
@@ -23,12 +24,15 @@ def training(*forwards: Forward) -> Training:
     return Training("test", {}, [], [], list(forwards), {}, "data", 1)
 
 
-def source_of(graph: Graph) -> str:
+def source_of(graph: Graph, optimized: bool = True) -> str:
     """A file with `forward`, whose arguments are the inputs of `graph`."""
     for id in graph.inputs:
         node = graph.node(id)
         node.attrs = {**node.attrs, "kind": "argument"}
-    return backend.emit(training(Forward("net", graph)))
+    program = training(Forward("net", graph, graph))
+    if optimized:
+        optimize_training(program)
+    return backend.emit(program)
 
 
 def load(source: str) -> dict[str, Any]:
@@ -37,13 +41,16 @@ def load(source: str) -> dict[str, Any]:
     return module
 
 
-def assert_computes(graph: Graph, inputs: Sequence[np.ndarray], tolerance: float) -> str:
+def assert_computes(
+    graph: Graph, inputs: Sequence[np.ndarray], tolerance: float, optimized: bool = True
+) -> str:
     """The emitted function gives what the interpreter gives, in its types; the source."""
-    source = source_of(graph)
+    wanted = interpret(graph, inputs)
+    source = source_of(graph, optimized)
     forward: Callable[..., Mapping[str, Any]] = load(source)["forward"]
     with np.errstate(all="ignore"):
         found = forward({}, *inputs)
-    for name, expected in interpret(graph, inputs).items():
+    for name, expected in wanted.items():
         value = np.asarray(found[name])
         assert (value.dtype, value.shape) == (expected.dtype, expected.shape), source
         np.testing.assert_allclose(

@@ -43,12 +43,13 @@ def digits(dropout: bool = True, dtype: str = "f32") -> Training:
             zeros = initial("", shape, dtype)
             state[entry] = StateEntry(entry, TensorType(dtype, shape), "optimizer", zeros)
     step = Step("classify", step_graph(shapes, dropout, dtype), scalars(), 1, ("adamw",))
+    inference = forward_graph(shapes, dtype)
     training = Training(
         name="classify",
         state=state,
         phases=[Phase("main", 100, [step])],
         evaluations=[evaluation(shapes, dtype)],
-        forwards=[Forward("net", forward_graph(shapes, dtype))],
+        forwards=[Forward("net", inference, inference)],
         sources={},
         clock="digits",
         steps_per_epoch=20,

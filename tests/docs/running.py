@@ -10,25 +10,26 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nnc.cli import main
 from nnc.elaborate import check_text
-from nnc.elaborate.check import Compiled
 from nnc.elaborate.context import Context, World
+from nnc.elaborate.data import Data
+from nnc.elaborate.module import library
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.statements import evaluate_let
-from nnc.elaborate.values import ListValue, TupleValue, describe
+from nnc.elaborate.values import ListValue, TensorValue, TupleValue, describe
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
+from nnc.ir.types import TensorType
+from nnc.language import tree
 from nnc.language.diagnostics import NncError
 from nnc.language.parser import parse_text
 from nnc.language.render import render
-from nnc.language.tree import Block as BlockTree
-from nnc.language.tree import Source
-
 from .snippets import ROOT, Block
 
 MODELS = ROOT / "models"
@@ -72,27 +73,39 @@ def check_program(block: Block, root: Path = MODELS) -> None:
 
 def check_values(block: Block) -> None:
     """Each line `expression   # value` has that value, for inputs of the given types."""
-    given = block.says("values") or ""
-    compiled = Compiled(Source(block.place, f"model Given()({given}) = 0\n"), MODELS)
-    cx = Context(World(compiled.data, steps=1000, epochs=10, steps_per_epoch=100),
-                 Graph("values"), training=True, batch=symbol("N"))
-    scope = Scope(compiled.module.scope)
-    (model,) = (i for i in compiled.program.items if isinstance(i, BlockTree))
-    sizes: dict[str, Any] = {}
-    for parameter in model.inputs or ():
-        value = compiled._symbolic(cx, parameter.type, sizes)
-        scope.define(parameter.name, value)
-        sizes |= {n: s for n, s in zip(value.names, value.shape, strict=True) if n is not None}
-    for name, size in sizes.items():
-        scope.define(name, size)
+    cx, scope = _given(block)
     for number, line in enumerate(block.text.splitlines()):
-        expression, separator, expected = line.partition("  #")
-        if not separator:
+        expression, *rest = re.split(r"\s+# ", line, maxsplit=1)
+        if not rest:
             assert not line.strip(), f"{block.place}: `{line}` says no value"
             continue
+        expected = rest[0]
         found = _value(cx, scope, expression)
         place = f"{block.path.relative_to(ROOT)}:{block.line + number}"
         assert found == expected.strip(), f"{place}: `{expression.strip()}` is {found}"
+
+
+def _given(block: Block) -> tuple[Context, Scope]:
+    """A scope with inputs of the types that the block names, and their sizes."""
+    program = parse_text(f"model Given()({block.says('values')}) = 0")
+    (model,) = program.items
+    assert isinstance(model, tree.Block)
+    world = World(Data(MODELS), steps=1000, epochs=10, steps_per_epoch=100)
+    cx = Context(world, Graph("values"), training=True, batch=symbol("N"))
+    scope = Scope(library())
+    for parameter in model.inputs or ():
+        assert isinstance(parameter.type, tree.TensorTypeExpr)
+        shape, names = [], []
+        for item in parameter.type.dims or ():
+            size = item.value.value if isinstance(item.value, tree.Number) else symbol("N")
+            shape.append(size)
+            names.append(item.name or (None if isinstance(size, int) else "N"))
+            if names[-1] and names[-1] not in scope.bindings:
+                scope.define(names[-1], size)
+        type = TensorType(parameter.type.dtype, tuple(shape))
+        tensor = cx.input(parameter.name, type, "argument")
+        scope.define(parameter.name, TensorValue(tensor, tuple(names)))
+    return cx, scope
 
 
 def _value(cx: Context, scope: Scope, expression: str) -> str:
@@ -136,7 +149,7 @@ class Folder:
         {"console": self.console, "python": self.python}[block.language](block)
 
     def python(self, block: Block) -> None:
-        with contextlib.chdir(self.path):
+        with contextlib.chdir(self.path), self._importable():
             if not block.text.startswith(">>>"):
                 # The line numbers of a traceback are then those of the document.
                 code = compile("\n" * (block.line - 1) + block.text, block.place, "exec")
@@ -150,6 +163,19 @@ class Folder:
             runner.run(test, out=report.write, clear_globs=False)
             self.names.update(test.globs)
             assert not runner.failures, report.getvalue()
+
+    @contextlib.contextmanager
+    def _importable(self) -> Iterator[None]:
+        """Modules of the folder can be imported, and are forgotten afterwards."""
+        known = set(sys.modules)
+        sys.path.insert(0, str(self.path))
+        try:
+            yield
+        finally:
+            sys.path.remove(str(self.path))
+            for name in set(sys.modules) - known:
+                if (self.path / f"{name}.py").exists():
+                    del sys.modules[name]
 
     def console(self, block: Block) -> None:
         lines = block.text.splitlines()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-DIRECTIVES = ("inside", "with", "also", "error", "values", "file", "not run")
+DIRECTIVES = ("inside", "with", "also", "error", "values", "file", "not run", "table", "end")
 
 _DIRECTIVE = re.compile(r"<!--\s*([a-z ]+?)\s*(?::\s*(.*?))?\s*-->", re.DOTALL)
 

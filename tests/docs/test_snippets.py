@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nnc.language.formatter import format_text
+
 from .running import MODELS, PRELUDES, Folder, check_program, check_values
 from .snippets import ROOT, Block, blocks, documents
 
@@ -66,3 +68,13 @@ def test_every_block_has_a_language_that_is_looked_at() -> None:
     unknown = [b.place for b in ALL if b.path != ROOT / "README.md" and b.language not in
                ("nn", "console", "python", "text", "toml")]
     assert unknown == []
+
+
+WRITTEN = [
+    b for b in PROGRAMS if not {"inside", "values", "error", "not run"} & dict(b.directives).keys()
+]
+
+
+@pytest.mark.parametrize("block", WRITTEN, ids=lambda b: b.place)
+def test_programs_are_in_the_one_style(block: Block) -> None:
+    assert format_text(block.text, block.place) == block.text

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nnc.elaborate.calls import apply, static_call
-from nnc.elaborate.check import Compiled
+from nnc.elaborate.check import Compiled, deep_stack
 from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.values import ListValue, TensorValue, TupleValue
 from nnc.ir import host
@@ -24,7 +24,6 @@ from nnc.ir.interpret import as_float64, interpret, with_sizes
 from nnc.ir.program import Evaluation, Step, Training
 from nnc.ir.types import TensorType, dtype_of
 from nnc.ir.verify import verify
-from nnc.language import tree
 from nnc.language.diagnostics import NncError
 from nnc.language.tree import Source
 from nnc.passes.autodiff import expand_gradients
@@ -86,9 +85,10 @@ def run(
         tensor = cx.input(f"x{number}", type, "argument")
         arguments.append(("", TensorValue(tensor, (None,) * array.ndim), place))
     given = [(key, value, place) for key, value in (static or {}).items()]
-    template = static_call(cx, block, given, place)
-    template.place = ("net", "net")
-    value = apply(cx, template, arguments, place)
+    with deep_stack():
+        template = static_call(cx, block, given, place)
+        template.place = ("net", "net")
+        value = apply(cx, template, arguments, place)
     _outputs(graph, "out", value)
     for path, new in cx.written.items():
         graph.outputs[f"written {path}"] = new.tensor.value
@@ -171,11 +171,6 @@ def refused(text: str, *arrays: Any, **options: Any) -> str:
     with pytest.raises(NncError) as failure:
         run(text, *arrays, **options)
     return failure.value.diagnostics[0].code
-
-
-def calls_of(text: str, kind: type = tree.Call) -> Any:
-    """The parsed program, for tests that need places of the text."""
-    return compiled(text).program
 
 
 # ---------------------------------------------------------------- a whole training

@@ -27,3 +27,17 @@ def read() -> list[Case]:
 
 def message(program: str) -> str:
     return render(parse(Source("model.nn", program))[1])
+
+
+def _write() -> None:
+    """Writes what is said today into the file, to be read before it is kept."""
+    text = FILE.read_text(encoding="utf-8")
+    for case in read():
+        old, new = f"```text\n{case.message}```", f"```text\n{message(case.program)}```"
+        start = text.index(f"## {case.title}\n")
+        text = text[:start] + text[start:].replace(old, new, 1)
+    FILE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write()

@@ -162,16 +162,24 @@ def _same_axes(parsed: Pattern, left: list[Axis], right: list[Axis]) -> None:
 
 @builtin()
 def einsum(site: Site, pattern: str, *tensors: Any) -> TensorValue:
-    """`einsum("n i d, n j d -> n i j", a, b)`: products summed over the axes missing on the right."""
+    """`einsum("n i d, n j d -> n i j", a, b)`: products summed over the axes missing on the right.
+
+    `...` stands for any axes, the same in every input that has it.
+    """
     parsed = Pattern(site, pattern)
     left, right, offset = parsed.sides()
     terms, begin = [], 0
     for part in left.split(","):
-        terms.append([g[0] for g in parsed.groups(part, begin)])
+        terms.append(_term(parsed, part, begin))
         begin += len(part) + 1
-    output = [g[0] for g in parsed.groups(right, offset)]
     if len(terms) != len(tensors):
         raise parsed.at(0, f"the pattern has {len(terms)} inputs; {len(tensors)} are given")
+    for value in tensors:
+        if not isinstance(value, TensorValue):
+            raise site.wrong("E0311", f"`einsum` of {describe(value)}")
+    terms = [_dots(term, value.rank - len(term) + 1) for term, value in zip(terms, tensors, strict=True)]
+    free = max((sum(a.name.startswith("...") for a in term) for term in terms), default=0)
+    output = _dots(_term(parsed, right, offset), free)
     operands, labels = _operands(parsed, terms, tensors)
     for axis in output:
         if not any(axis.name in names for names, _ in operands):
@@ -187,6 +195,25 @@ def einsum(site: Site, pattern: str, *tensors: Any) -> TensorValue:
     return TensorValue(tensor, tuple(labels.get(n) for n in names))
 
 
+def _term(parsed: Pattern, text: str, offset: int) -> list[Axis]:
+    """The axes of one input or of the output; `einsum` joins none."""
+    groups = parsed.groups(text, offset)
+    for group in groups:
+        if len(group) != 1 or group[0].name == "1":
+            at = group[0] if group else offset
+            raise parsed.at(at, "`einsum` has plain axes; `rearrange` splits and joins them")
+    return [group[0] for group in groups]
+
+
+def _dots(term: list[Axis], count: int) -> list[Axis]:
+    """`...` replaced by that many axes."""
+    found: list[Axis] = []
+    for axis in term:
+        dots = axis.name == "..."
+        found += [Axis(f"...{i}", axis.offset) for i in range(count)] if dots else [axis]
+    return found
+
+
 _Operand = tuple[list[str], Tensor]
 
 
@@ -197,8 +224,6 @@ def _operands(
     labels: dict[str, str | None] = {}
     operands: list[_Operand] = []
     for term, value in zip(terms, tensors, strict=True):
-        if not isinstance(value, TensorValue):
-            raise parsed.site.wrong("E0311", f"`einsum` of {describe(value)}")
         if len(term) != value.rank:
             raise parsed.at(term[0] if term else 0,
                             f"{len(term)} axes for {describe(value)}")

@@ -63,6 +63,12 @@ def _same(site: Site, size: Dim, reach: int, stride: int) -> int:
     return max((out - 1) * stride + reach - size, 0)
 
 
+@builtin("per_axis")
+def per_axis_(site: Site, k: Any, count: int) -> ListValue:
+    """`per_axis(k, 2)`: a list with one int an axis: k itself, or k as often as there are axes."""
+    return ListValue(per_axis(site, k, count, "k"))
+
+
 @builtin()
 def conv(
     site: Site, x: TensorValue, w: TensorValue, stride: Any = 1, padding: Any = "same",

@@ -70,13 +70,22 @@ def prod(site: Site, x: TensorValue, axis: Any = None, keep: bool = False) -> Te
 @builtin("any")
 def any_(site: Site, x: TensorValue, axis: Any = None) -> TensorValue:
     """`any(x, axis = none)`: whether any element of a bool tensor is true."""
-    return reduction(site, "max", x, axis, False)
+    return _logical(site, "max", x, axis)
 
 
 @builtin("all")
 def all_(site: Site, x: TensorValue, axis: Any = None) -> TensorValue:
     """`all(x, axis = none)`: whether all elements of a bool tensor are true."""
-    return reduction(site, "min", x, axis, False)
+    return _logical(site, "min", x, axis)
+
+
+def _logical(site: Site, op: str, x: TensorValue, axis: Any) -> TensorValue:
+    """An extremum of bools, which are 0 and 1 as numbers."""
+    if x.dtype != "bool":
+        raise site.wrong("E0312", f"`{site.name}` of {describe(x)}", "x", help="compare: `x != 0`")
+    number = x.with_tensor(site.emit("cast", x.tensor, dtype="i32"))
+    result = reduction(site, op, number, axis, False)
+    return result.with_tensor(site.emit("cast", result.tensor, dtype="bool"))
 
 
 def _along(site: Site, op: str, x: TensorValue, axis: Any, **attrs: Any) -> Any:

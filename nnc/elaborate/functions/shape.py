@@ -10,6 +10,7 @@ from nnc.elaborate.functions.registry import builtin
 from nnc.elaborate.indexing import axes_of, axis_of
 from nnc.elaborate.values import (
     CALLABLE,
+    Host,
     ListValue,
     TensorValue,
     TupleValue,
@@ -309,8 +310,12 @@ def zeros_like(site: Site, x: TensorValue) -> TensorValue:
 
 
 @builtin()
-def size(site: Site, x: TensorValue, axis: Any = None) -> Any:
-    """`size(x)`: how many elements; `size(x, axis = T)`: how many along an axis."""
+def size(site: Site, x: Any, axis: Any = None) -> Any:
+    """`size(x)`: how many elements a tensor or a list has; `size(x, axis = T)`: along an axis."""
+    if isinstance(x, (ListValue, TupleValue)) and axis is None:
+        return len(x.values)
+    if not isinstance(x, TensorValue):
+        raise site.wrong("E0311", f"`size` of {describe(x)}", "x")
     if axis is None:
         return product(x.shape)
     return x.shape[axis_of(x, axis, site.place("axis"))]
@@ -326,6 +331,12 @@ def scatter_add(
     """
     at = axis_of(x, axis, site.place("axis"))
     return x.with_tensor(site.emit("scatter_add", x.tensor, index.tensor, update.tensor, axis=at))
+
+
+@builtin()
+def is_static(site: Site, x: Any) -> bool:
+    """`is_static(x)`: whether x is known before training: no schedule, no tensor."""
+    return not isinstance(x, (Host, TensorValue))
 
 
 @builtin()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.module import Module
@@ -12,42 +11,16 @@ from nnc.elaborate.places import place_names
 from nnc.elaborate.scope import Binding, Scope
 from nnc.elaborate.settings import Settings, read_settings
 from nnc.elaborate.statements import evaluate_let
-from nnc.elaborate.values import Poisoned, describe
+from nnc.elaborate.values import describe
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
 from nnc.language import tree
-from nnc.language.diagnostics import Diagnostic, NncError, error, suggest
+from nnc.language.diagnostics import Diagnostic, error, suggest
 from nnc.language.tree import Span
 from nnc.language.walk import walk
 
 #: The symbolic size of the sample axis in evaluation and inference.
 BATCH = "N"
-T = TypeVar("T")
-P = ParamSpec("P")
-
-
-@dataclass
-class Collected:
-    """Errors of independent parts, to be raised together."""
-
-    found: list[Diagnostic] = field(default_factory=list)
-    poisoned: bool = False
-
-    def attempt(self, part: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What `part` returns; None where it fails, its errors kept."""
-        try:
-            return part(*args, **kwargs)
-        except NncError as failure:
-            self.found.extend(failure.diagnostics)
-        except Poisoned:
-            self.poisoned = True
-        return None
-
-    def finish(self) -> None:
-        if self.found:
-            raise NncError(*self.found)
-        if self.poisoned:
-            raise Poisoned
 
 
 class Section:
@@ -56,7 +29,8 @@ class Section:
     def __init__(self, module: Module, tree_section: tree.Section):
         self.module = module
         self.tree = tree_section
-        self.settings = read_settings(tree_section)
+        self.faults: list[Diagnostic] = []
+        self.settings = read_settings(tree_section, self.faults)
         self.world = World(module.data)
 
     @property

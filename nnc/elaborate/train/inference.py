@@ -23,9 +23,14 @@ def forwards(section: Section) -> list[Forward]:
 
 
 def _forward(world: World, path: str) -> Forward:
+    return Forward(path, _graph(world, path, False), _graph(world, path, True))
+
+
+def _graph(world: World, path: str, structured: bool) -> Graph:
     application = world.applications[path]
     graph = Graph(f"forward {path}")
     cx = Context(world, graph, training=False, batch=symbol(BATCH))
+    cx.structured = structured
     arguments = []
     for name, type, names in application.arguments:
         tensor = cx.input(name, type, "argument")
@@ -36,4 +41,4 @@ def _forward(world: World, path: str) -> Forward:
         output = as_tensor(cx, value, "f32", application.span)
         graph.outputs[name or str(number)] = output.tensor.value
     dead_code.run(graph)
-    return Forward(path, graph)
+    return graph

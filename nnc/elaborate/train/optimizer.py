@@ -12,6 +12,7 @@ from nnc.elaborate.context import Context, Naming
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.settings import Settings
 from nnc.elaborate.values import (
+    BlockValue,
     ListValue,
     PathRef,
     Poison,
@@ -68,6 +69,8 @@ def _rule(value: Any, span: Span) -> Template:
         "E0425",
         f"an optimizer is a block with the inputs (p, grad); this is {describe(value)}",
         span,
+        help=f"write `{value.name}(...)`" if isinstance(value, BlockValue)
+        else "write `Adam(1e-3)`",
     )
 
 

@@ -6,23 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnc.elaborate.arithmetic import as_tensor
+from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Context
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.settings import Settings, read_settings
-from nnc.elaborate.train.common import (
-    BATCH,
-    Collected,
-    Section,
-    inner_sections,
-    named_arguments,
-)
+from nnc.elaborate.train.common import BATCH, Section, inner_sections, named_arguments
 from nnc.elaborate.types import in_steps
 from nnc.elaborate.values import Duration, Poison, Poisoned, TensorValue, describe
 from nnc.ir.graph import Graph
 from nnc.ir.program import Evaluation
 from nnc.ir.types import FLOATS
 from nnc.language import tree
-from nnc.language.diagnostics import error
+from nnc.language.diagnostics import Diagnostic, NncError, error
 from nnc.language.tree import Span
 from nnc.passes.autodiff import DifferentiationError, expand_gradients
 from nnc.passes.dead_code import dead_code
@@ -144,7 +139,10 @@ def _written(section: Section, written: tree.Section, clock: str) -> Evaluation:
     source = used[0] if used else clock
     parts = section.parts(source)
     split = next((p for p in ("val", "test", "train") if p in parts), "train")
-    own = read_settings(written)
+    faults: list[Diagnostic] = []
+    own = read_settings(written, faults)
+    if faults:
+        raise NncError(*faults)
     return _evaluation(section, written.name, own, (written,), source, split, every)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import World
 from nnc.elaborate.module import Module
 from nnc.elaborate.settings import Settings, read_settings
 from nnc.elaborate.train.bounds import index_bounds
 from nnc.elaborate.train.common import (
-    Collected,
     Section,
     as_setting,
     inner_sections,
@@ -29,6 +29,10 @@ from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
 
 
+#: Stands in for a count that has an error, so that the rest can be checked.
+ANY_COUNT = 1000
+
+
 class TrainBuilder:
     """Builds the `Training` of one section; `seed`, `epochs` and `steps` override the program's."""
 
@@ -42,12 +46,12 @@ class TrainBuilder:
         steps: int | None,
     ):
         self.section = Section(module, tree_section)
-        self.errors = Collected()
-        self.clock = self._clock()
+        self.errors = Collected(self.section.faults)
+        self.clock = self.errors.attempt(self._clock) or ""
         self.given = {"epochs": epochs, "steps": steps}
-        self.seed = self._seed(seed)
-        source = module.data.source(module.context(), self.clock)
-        self.world.steps_per_epoch = source.steps_per_epoch
+        self.seed = self.errors.attempt(self._seed, seed) or 0
+        source = self.errors.attempt(module.data.source, module.context(), self.clock)
+        self.world.steps_per_epoch = source.steps_per_epoch if source else ANY_COUNT
 
     @property
     def world(self) -> World:
@@ -135,12 +139,13 @@ class TrainBuilder:
                 if known
                 else "write a `data` section and use its fields",
             )
-        raise error(
+        self.errors.found += error(
             "E0416",
             f"`{section.tree.name}` uses {' and '.join(used)}: which one counts the epochs?",
             section.place,
             help=f"write `clock = {used[0]}`",
-        )
+        ).diagnostics
+        return used[0]
 
     def _seed(self, given: int | None) -> int:
         setting = self.section.settings.get("seed")
@@ -192,16 +197,17 @@ class TrainBuilder:
             epochs, steps = self.given["epochs"], self.given["steps"]
             count = steps if epochs is None else epochs * section.length
             if count is None:
-                count = self._count(section.settings, section.place)
-            return [self._phase(section.tree, section.settings, "main", count)]
-        phases = []
-        for phase in written:
-            own = read_settings(phase)
-            own |= {i.name: as_setting(i) for i in named_arguments(phase, ("epochs", "steps"))}
-            settings = merged(section.settings, own)
-            count = self._count(settings, phase.name_span or phase.span)
-            phases.append(self._phase(phase, settings, phase.name, count))
-        return phases
+                count = self.errors.attempt(self._count, section.settings, section.place)
+            return [self._phase(section.tree, section.settings, "main", count or ANY_COUNT)]
+        built = [self.errors.attempt(self._written_phase, phase) for phase in written]
+        return [phase for phase in built if phase is not None]
+
+    def _written_phase(self, phase: tree.Section) -> Phase:
+        own = read_settings(phase, self.errors.found)
+        own |= {i.name: as_setting(i) for i in named_arguments(phase, ("epochs", "steps"))}
+        settings = merged(self.section.settings, own)
+        count = self.errors.attempt(self._count, settings, phase.name_span or phase.span)
+        return self._phase(phase, settings, phase.name, count or ANY_COUNT)
 
     def _phase(self, phase: tree.Section, settings: Settings, name: str, count: int) -> Phase:
         self.world.steps = count
@@ -215,7 +221,7 @@ class TrainBuilder:
         for step in steps:
             # Steps of different phases are different functions.
             step_name = f"{name}_{step.name}" if own else step.name
-            inner = merged(settings, read_settings(step))
+            inner = merged(settings, read_settings(step, self.errors.found))
             times = self.errors.attempt(self._times, step)
             built.append(self._step(inner, [*own, step], step_name, times or 1))
         return Phase(name, count, [step for step in built if step is not None])

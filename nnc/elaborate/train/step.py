@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import networkx
-
 from nnc.elaborate.calls import invoke
+from nnc.elaborate.collected import Collected
 from nnc.elaborate.settings import Settings
-from nnc.elaborate.train.common import Collected, Section
+from nnc.elaborate.train.common import Section
 from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_for
 from nnc.elaborate.train.scoring import finish_graph, loss_value
 from nnc.elaborate.values import (
@@ -25,6 +24,7 @@ from nnc.ir.graph import Graph
 from nnc.ir.program import Step
 from nnc.language import tree
 from nnc.language.diagnostics import Label, error
+from nnc.ops.registry import OPS
 
 
 class StepBuilder:
@@ -88,7 +88,7 @@ class StepBuilder:
 
     def _weights(self, loss: TensorValue, prefixes: list[str] | None) -> list[str]:
         """The weights of `update` that the loss depends on."""
-        reached = networkx.ancestors(self.graph.nx, loss.tensor.value.node)
+        reached = _behind(self.graph, loss.tensor.value.node)
         reads = {self.graph.node(id).attrs["name"] for id in self.graph.inputs if id in reached}
         state = self.section.world.state
         weights = [p for p in state if p in reads and state[p].kind == "param"]
@@ -137,6 +137,21 @@ class StepBuilder:
             arguments = [("", gradients, setting.span), ("", limit, place)]
             gradients = invoke(self.cx, function, arguments, setting.span)
         return gradients
+
+
+def _behind(graph: Graph, id: int) -> set[int]:
+    """The nodes that a gradient can reach from node `id`."""
+    reached: set[int] = set()
+    pending = [id]
+    while pending:
+        node = graph.node(pending.pop())
+        if node.id not in reached:
+            reached.add(node.id)
+            passes = () if OPS[node.op].zero_gradient else node.operands
+            if node.op == "with_gradient":
+                passes = node.operands[1:]
+            pending.extend(value.node for value in passes)
+    return reached
 
 
 def _below(path: str, prefixes: list[str] | None) -> bool:

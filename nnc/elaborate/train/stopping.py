@@ -28,7 +28,8 @@ def early_stop(section: Section, clock: str) -> Stop | None:
         raise error("E0212", "`patience` needs a duration", call.span, help="`5epochs`")
     steps = _steps(section, given["duration"])
     split, metric = _watched(given["on"]) if "on" in given else ("val", "loss")
-    _check_watched(section, clock, split, metric, call.span)
+    place = given["on"].span if "on" in given else call.span
+    _check_watched(section, clock, split, metric, place)
     mode = section.static(given["mode"]) if "mode" in given else ""
     if mode not in ("", "min", "max"):
         raise error("E0421", f'`mode` is "min" or "max"; this is {describe(mode)}', call.span)

@@ -1,0 +1,69 @@
+"""The state at the start of a run: initializers, then weights that the program loads from files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from nnc.ir.program import Load, Training
+from nnc.ir.types import NUMPY_DTYPES
+from nnc.language.diagnostics import error, suggest
+
+
+def initial_state(training: Training, init: Callable[[int], Any], seed: int | None = None) -> Any:
+    """What `init(seed)` gives, with the entries that `init = load(...)` names replaced."""
+    state = init(training.seed if seed is None else seed)
+    for load in training.loads:
+        for path, value in _loaded(load, training).items():
+            state[path] = value
+    return state
+
+
+def _loaded(load: Load, training: Training) -> dict[str, np.ndarray]:
+    """State path -> array, for the weights and buffers below `load.into` that the file has."""
+    try:
+        arrays = safetensors.numpy.load_file(load.file)
+    except (OSError, SafetensorError) as problem:
+        raise error("E0708", f"cannot load `{load.file}`: {problem}") from None
+    part = load.part if load.part is not None else _part(load.into, arrays)
+    found: dict[str, np.ndarray] = {}
+    for path, entry in training.state.items():
+        if entry.kind == "optimizer" or not _below(path, load.into):
+            continue
+        name = _joined(part, path[len(load.into) :].lstrip("."))
+        value = arrays.get(name)
+        wrong = value is not None and value.shape != entry.type.shape
+        if value is not None and not wrong:
+            found[path] = value.astype(NUMPY_DTYPES[entry.type.dtype])
+        elif load.strict:
+            have = f"has the shape {list(value.shape)}" if value is not None else "is not there"
+            raise error(
+                "E0708",
+                f"`{Path(load.file).name}` does not fit: `{name}` {have}; `{path}` is {entry.type}",
+                help=suggest(name, arrays) or "`strict = false` takes what fits",
+            )
+    if not found:
+        raise error(
+            "E0708",
+            f"`{Path(load.file).name}` has no weight that fits `{load.into}`",
+            help=f"it has {', '.join(list(arrays)[:4])} ...",
+        )
+    return found
+
+
+def _part(into: str, arrays: dict[str, np.ndarray]) -> str:
+    """Files of nnc hold full paths; others often hold names relative to the network."""
+    return into if any(_below(name, into) for name in arrays) else ""
+
+
+def _below(path: str, prefix: str) -> bool:
+    return not prefix or path == prefix or path.startswith(f"{prefix}.")
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix and name else prefix or name

@@ -1,0 +1,227 @@
+"""How emitted source reads: names, comments, loops, brackets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nnc_numpy import backend
+from nnc_numpy.expressions import dim_text
+from nnc_numpy.functions import scalars_function
+from nnc_numpy.layout import WIDTH
+
+from nnc.ir import host
+from nnc.ir.builder import Builder, Tensor
+from nnc.ir.dims import Dim, symbol
+from nnc.ir.graph import Graph
+from nnc.ir.host import HostConst, HostExpr, HostIf, HostOp, HostVar
+from nnc.ir.types import TensorType
+from tests.backends.harness import assert_computes, load, source_of
+from tests.backends.programs import digits
+from tests.ops.bodies import cell
+from tests.passes.graphs import graph
+
+MATRIX = TensorType("f32", (4, 3))
+ROW = TensorType("f32", (3,))
+COLUMN = TensorType("f32", (4,))
+N = symbol("N")
+
+
+def body(made: Graph | str, function: str = "forward") -> str:
+    """The statements of one function, without docstring and indentation."""
+    source = made if isinstance(made, str) else source_of(made)
+    text = source.split(f"def {function}(")[1].split("\n\n\n")[0]
+    lines = text.split('"""')[2].strip("\n").split("\n")
+    return "\n".join(line.removeprefix("    ") for line in lines)
+
+
+def returned(function: Callable[..., Tensor], *types: TensorType) -> str:
+    """What the emitted function returns for a graph of one output."""
+    made = graph(function, *types)
+    made.outputs = {"output": made.outputs["y0"]}
+    text = body(made)
+    assert text.startswith("return "), text
+    return text.removeprefix("return ")
+
+
+BRACKETS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "x0 - (x1 - x0)": lambda x, y: x - (y - x),
+    "x0 - x1 - x0": lambda x, y: (x - y) - x,
+    "x0 / (x1 * x0)": lambda x, y: x / (y * x),
+    "(x0 + x1) * x0": lambda x, y: (x + y) * x,
+    "x0 + x1 * x0": lambda x, y: x + y * x,
+    "-(x0 * x1)": lambda x, y: x * -y,
+    "-(x0 - x1)": lambda x, y: -(x - y),
+    "np.exp(x0 + x1)": lambda x, y: (x + y).emit("exp"),
+    "(x0 > x1) & (x1 > 0.5)": lambda x, y: (x > y).binary("and", y > 0.5),
+    "~(x0 > x1)": lambda x, y: (x > y).emit("not"),
+    "np.where(x0 > 0.0, x0, 0.0)": lambda x, y: (x > 0.0).where(x, 0.0),
+    "(x0 + x1).astype(np.float64)": lambda x, y: (x + y).cast("f64"),
+    "x0.T @ x1": lambda x, y: x.emit("dot", y, contract=((0,), (0,)), batch=((), ())),
+    "x0 @ x1.T": lambda x, y: x.emit("dot", y, contract=((1,), (1,)), batch=((), ())),
+}
+
+
+@pytest.mark.parametrize("text", BRACKETS)
+def test_brackets_are_the_fewest(text: str) -> None:
+    assert returned(BRACKETS[text], MATRIX, MATRIX) == text
+
+
+BROADCASTS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "x0 + x1": lambda m, row, column: m + row,
+    "x0 * x2[:, None]": lambda m, row, column: m * column.broadcast((4, 3), (0,)),
+    "x1 * x2[:, None]": lambda m, row, column: (
+        row.broadcast((4, 3), (1,)) * column.broadcast((4, 3), (0,))
+    ),
+    "x0 - x0.max(axis=1, keepdims=True)": lambda m, row, column: (
+        m - m.max((1,)).restore((4, 3), (1,))
+    ),
+    "np.broadcast_to(x2[:, None], (4, 3))": lambda m, row, column: column.broadcast((4, 3), (0,)),
+    "np.zeros((4, 3), np.float32)": lambda m, row, column: m.builder.full(0, "f32", (4, 3)),
+    "x2[:, None]": lambda m, row, column: column.reshape((4, 1)),
+}
+
+
+@pytest.mark.parametrize("text", BROADCASTS)
+def test_broadcasts_vanish_where_numpy_does_them(text: str) -> None:
+    assert returned(BROADCASTS[text], MATRIX, ROW, COLUMN) == text
+
+
+def test_constants_keep_float32() -> None:
+    made = graph(lambda x: (x > 0.0).where(x.builder.full(1.0, "f32", (4, 3)), 0.5) * 0.1, MATRIX)
+    assert_computes(made, [np.ones((4, 3), np.float32)], 1e-7)
+
+
+def test_names_that_python_or_the_file_has_are_not_taken() -> None:
+    names = ("class", "np", "sum", "state", "2nd value", "forward_2")
+    builder = Builder(Graph("names"))
+    x = builder.input("x", MATRIX)
+    total = x
+    for name in names:
+        value = total.emit("exp")
+        builder.graph.producer(value.value).name = name
+        total = value * value
+    builder.graph.outputs = {"output": total.value}
+    variables = [line.split(" = ")[0] for line in body(builder.graph).split("\n")[:-1]]
+    assert variables == ["class_2", "np_2", "sum_2", "state_2", "v_2nd_value", "forward_2"]
+
+
+def test_sizes_are_bound_from_shapes_where_they_are_read() -> None:
+    n = symbol("N")
+    made = graph(lambda x: x.reshape((n * 3,)), TensorType("f32", (n, 3)))
+    made.outputs = {"output": made.outputs["y0"]}
+    assert body(made) == "n = x0.shape[0]\nreturn x0.reshape(3 * n)"
+
+
+@pytest.mark.parametrize(
+    ("dim", "text"),
+    [
+        (symbol("N") * 2 + 1, "2 * n + 1"),
+        (symbol("N") - symbol("H") * 3, "n - 3 * h"),
+        ((symbol("H") + 1) // 2 * 4, "4 * ((h + 1) // 2)"),
+        (symbol("N") ** 2, "n ** 2"),
+    ],
+)
+def test_dims(dim: Dim, text: str) -> None:
+    assert eval(dim_text(dim), {"n": 7, "h": 5}) == eval(text, {"n": 7, "h": 5})
+
+
+def test_a_scan_is_a_loop_that_keeps_its_carry_in_one_variable() -> None:
+    builder = Builder(Graph("rnn"))
+    types = [TensorType("f64", s) for s in ((2, 3), (2, 3, 2), (2, 3), (3, 3))]
+    operands = [builder.input(f"a{i}", type) for i, type in enumerate(types)]
+    results = builder.emit(
+        "scan", *operands, body=cell(), carries=1, sequences=1, axes=(1,), out_axes=(1,),
+        length=3, reverse=True,
+    )  # fmt: skip
+    builder.graph.outputs = {"h": results[0].value, "hs": results[1].value}
+    text = body(builder.graph)
+    assert "for t in reversed(range(3)):" in text
+    assert "[:, t]" in text
+
+
+SLICES = {
+    "x0[1:]": ((1,), (N,), (1,)),
+    "x0[: n - 1]": ((0,), (N - 1,), (1,)),
+    "x0[1 : n - 1]": ((1,), (N - 1,), (1,)),
+    "x0[1 : n - 1 : 2]": ((1,), (N - 1,), (2,)),
+    "x0[::2]": ((0,), (N,), (2,)),
+}
+
+
+@pytest.mark.parametrize("text", SLICES)
+def test_slices(text: str) -> None:
+    start, stop, step = SLICES[text]
+    vector = TensorType("f32", (N,))
+    made = graph(lambda x: x.emit("slice", start=start, stop=stop, step=step), vector)
+    made.outputs = {"output": made.outputs["y0"]}
+    assert body(made).split("\n")[-1] == f"return {text}"
+
+
+# ---------------------------------------------------------------- steps
+def test_alike_updates_are_one_loop() -> None:
+    text = body(backend.emit(digits()), "classify")
+    assert text.count("for path, grad in gradients.items():") == 1
+    assert text.count("np.sqrt") == 1
+    assert 'state[f"@opt/adamw/m/{path}"] = m' in text
+
+
+def test_a_step_has_its_sections_and_places() -> None:
+    lines = body(backend.emit(digits()), "classify").split("\n")
+    comments = [line for line in lines if line.startswith("# ") and ":" not in line]
+    assert comments == ["# forward", "# gradients", "# update"]
+    assert "# digits.nn:14 net.dense_0" in lines
+
+
+def test_equal_initializers_are_one_function() -> None:
+    source = backend.emit(digits())
+    assert source.count("random_bits(shape, seed, path)") == 1
+    assert 'uniform(seed, (64, 256), "init/net.dense_0.w"' in source
+
+
+def test_no_line_is_too_long() -> None:
+    assert max(map(len, backend.emit(digits()).split("\n"))) <= WIDTH
+
+
+def test_helpers_stand_in_the_file_only_where_they_are_used() -> None:
+    with_dropout, without = backend.emit(digits()), source_of(graph(lambda x: x + x, MATRIX))
+    assert "def bits64(" in with_dropout
+    assert "def " not in without.split("def init")[0]
+
+
+# ---------------------------------------------------------------- scalars
+numbers = st.sampled_from([0.5, 2, 3, 0.001])
+leaves = st.one_of(numbers.map(HostConst), st.sampled_from(["step", "updates"]).map(HostVar))
+
+
+def grow(inner: st.SearchStrategy[HostExpr]) -> st.SearchStrategy[HostExpr]:
+    ops = st.sampled_from(["add", "sub", "mul", "minimum"])
+    conditions = st.builds(lambda a, b: HostOp("lt", (a, b)), inner, inner)
+    return st.one_of(
+        st.builds(lambda op, a, b: HostOp(op, (a, b)), ops, inner, inner),
+        st.builds(HostIf, conditions, inner, inner),
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(["lr", "step", "c1"]), st.recursive(leaves, grow, max_leaves=12)
+    )
+)
+def test_scalars_are_what_the_host_computes(scalars: dict[str, HostExpr]) -> None:
+    module = load(scalars_function(scalars, "scalars"))
+    for step in (0, 1, 5):
+        counters = {"step": step, "updates": 2 * step, "seed": 3, "draw": step}
+        expected: dict[str, Any] = {k: host.evaluate(e, counters) for k, e in scalars.items()}
+        assert module["scalars"](**counters) == expected
+
+
+def test_a_branch_not_taken_is_not_computed() -> None:
+    half = HostOp("div", (HostConst(1.0), HostVar("step")))
+    safe = HostIf(HostOp("gt", (HostVar("step"), HostConst(0))), half, HostConst(0.0))
+    scalars = load(scalars_function({"lr": HostOp("mul", (safe, HostConst(2.0)))}, "scalars"))
+    assert scalars["scalars"](0, 0, 0, 0) == {"lr": 0.0}
+    assert scalars["scalars"](4, 0, 0, 0) == {"lr": 0.5}
