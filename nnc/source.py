@@ -13,7 +13,7 @@ import inspect
 import sys
 import textwrap
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,11 +26,17 @@ class Sources:
 
     imports: set[str] = field(default_factory=set)
     definitions: dict[str, str] = field(default_factory=dict)
+    _origins: dict[str, str] = field(default_factory=dict)  # name -> its module
 
     def add(self, function: Callable[..., Any]) -> str:
-        """Include `function` and all that it uses; its name."""
+        """Include `function` and all that it uses; its name.
+
+        ValueError where another module's function of this name is already in the file.
+        """
         function = inspect.unwrap(function)
         name: str = function.__name__
+        if self._origins.setdefault(name, function.__module__) != function.__module__:
+            raise ValueError(f"{function.__module__} and {self._origins[name]} both have `{name}`")
         if name not in self.definitions:
             self.definitions[name] = ""  # in work, should it be recursive
             text, tree = _parsed(function)
@@ -49,14 +55,6 @@ class Sources:
             self.add(value)
         elif name in module.__dict__:
             self.imports.add(_import_from(module, name))
-
-
-def source_of(functions: Iterable[Callable[..., Any]]) -> Sources:
-    """`functions` and what they use."""
-    sources = Sources()
-    for function in functions:
-        sources.add(function)
-    return sources
 
 
 @functools.cache

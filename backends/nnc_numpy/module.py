@@ -52,7 +52,7 @@ def module_text(training: Training, taken: frozenset[str]) -> str:
 def docstring(training: Training) -> str:
     origin = f" from {training.file}" if training.file else ""
     first = f'"""{training.name}{origin}: initial state, training steps, evaluation, inference.'
-    return "\n".join([first, "", "Printed by nnc; needs NumPy alone.", '"""'])
+    return "\n".join([first, "", "Printed by nnc; needs NumPy 2 alone.", '"""'])
 
 
 def import_lines(imports: set[str], body: str) -> list[str]:

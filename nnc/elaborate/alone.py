@@ -59,6 +59,7 @@ _SAMPLES = (
     Sample(16, 8, True, (64, 64)),
     Sample(64, 64, False, (64, 64, 64)),
 )
+_LIMITS = frozenset(("E0271", "E0272", "E0273", "E0274"))  # without an end for any sample
 _Key = tuple[str, Span | None]
 
 
@@ -71,8 +72,8 @@ def check_alone(module: Module, item: tree.Fn | tree.Block, called: set[str]) ->
     try:
         symbolic = _errors(module, item, _SYMBOLIC, called)
         common: dict[_Key, Diagnostic] | None = None
-        if not symbolic:
-            return []
+        if not symbolic or all(code in _LIMITS for code, _ in symbolic):
+            return list(symbolic.values())
         for sample in _SAMPLES:
             found = _errors(module, item, sample, called)
             common = found if common is None else {k: common[k] for k in common if k in found}

@@ -291,10 +291,12 @@ def _check_dtypes(
 ) -> None:
     labels = [Label(left[1], _from(a)), Label(right[1], _from(b))]
     if a.dtype != b.dtype:
-        wanted = a.dtype if a.dtype in FLOATS else b.dtype
+        wanted, (_, place) = (a.dtype, right) if a.dtype in FLOATS else (b.dtype, left)
+        text = place.text if len(place.text) < 40 and "\n" not in place.text else "..."
+        cast = f"{wanted}{text}" if text[:1] == "(" else f"{wanted}({text})"
         raise error(
             "E0317", f"`{symbol}` of {a.dtype} and {b.dtype}", span, *labels,
-            help=f"`{wanted}(...)` casts; element types never mix silently",
+            help=f"write `{cast}`; element types never mix silently",
         )
     logical = symbol in ("and", "or")
     if logical != (a.dtype == "bool") and symbol not in ("==", "!="):

@@ -37,6 +37,7 @@ from nnc.elaborate.values import (
 )
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph
+from nnc.ir.types import DTYPES
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error, suggest
 from nnc.language.tree import Span
@@ -148,6 +149,17 @@ def pipe_into(cx: Context, value: Any, expr: tree.Expr, scope: Scope) -> Any:
     return invoke(cx, stage, [first], expr.span)
 
 
+def check_stage(cx: Context, expr: tree.Expr, scope: Scope) -> None:
+    """What can be said of a stage whose input has an error: its names and static arguments."""
+    if isinstance(expr, tree.Name):
+        cx.eval(expr, scope)
+    elif isinstance(expr, tree.Call) and not mentions_placeholder(expr):
+        callee = cx.eval(expr.function, scope)
+        args = evaluate_arguments(cx, expr.arguments, scope, callee)
+        if isinstance(callee, BlockValue):
+            static_call(cx, callee, args, expr.span)
+
+
 def mentions_placeholder(expr: Any) -> bool:
     """Whether `_` stands in `expr` for the value that enters it (not inside an inner stage)."""
     pending = [expr]
@@ -239,7 +251,7 @@ def bind_parameters(
             scope.define(parameter.name, None, place)
             continue
         value = coerce(cx, parameter.type, value, scope, place, what)
-        if isinstance(value, Host):
+        if isinstance(value, Host) and not owner.startswith("`_"):  # helpers have no better name
             cx.hint_scalar(value, parameter.name)
         scope.define(parameter.name, value, place)
 
@@ -299,6 +311,8 @@ def _lacks_first(callee: Function | Builtin, args: Args) -> bool:
     if isinstance(callee, Function):
         names = [p.name for p in callee.definition.parameters]
         required = {p.name for p in callee.definition.parameters if p.default is None}
+        if names and _wants_number(callee.definition.parameters[0].type):
+            return False
         takes_tensor = bool(names) and _wants_tensor(callee.definition.parameters[0].type)
     else:
         names = [p.name for p in callee.parameters if p.kind is not p.VAR_KEYWORD]
@@ -319,6 +333,14 @@ def _lacks_first(callee: Function | Builtin, args: Args) -> bool:
     # `leaky_relu(0.2)`: it would bind, but a number where a tensor belongs is the next parameter.
     first = positional[0] if positional else None
     return takes_tensor and fits_shifted and (is_number(first) or isinstance(first, str))
+
+
+def _wants_number(declared: tree.TypeExpr) -> bool:
+    """Whether a parameter is one number, which no pipe brings: `ramp(0, 1)` lacks its last."""
+    numbers = (*DTYPES, "int", "str")
+    return isinstance(declared, tree.TensorTypeExpr) and (
+        not declared.dims and declared.dtype in numbers
+    )
 
 
 def _wants_tensor(declared: tree.TypeExpr) -> bool:

@@ -126,9 +126,22 @@ def _diagnose(compiled: Compiled) -> list[Diagnostic]:
             if isinstance(item, kind) and item.name not in called:
                 problems.found.extend(check_alone(module, item, called))
     found = [*problems.found, *data.faults, *unknown_names(module)]
-    if compiled.faults:  # what seems to be missing may stand in a statement that was left out
-        found = [d for d in found if d.code not in _MISSING]
-    return _distinct(found)
+    return _distinct(_without_aftermath(found, bool(compiled.faults)))
+
+
+def _without_aftermath(found: list[Diagnostic], left_out: bool) -> list[Diagnostic]:
+    """Errors without those that only follow from others.
+
+    What seems to be missing may stand in a statement that was left out for its syntax, data may
+    hide behind a name that is unknown, and a net has no weights where it could not be applied.
+    """
+    codes = {d.code for d in found}
+    silent: set[str] = set(_MISSING) if left_out else set()
+    if "E0201" in codes:
+        silent |= {"E0416", "E0417"}
+    if codes - {"E0209"}:
+        silent.add("E0209")
+    return [d for d in found if d.code not in silent]
 
 
 def _check_train(module: Module, section: tree.Section, called: set[str]) -> None:

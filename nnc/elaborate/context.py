@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import Host, ListValue, Template, TensorValue, TupleValue, WeightsValue
 from nnc.ir.builder import Builder, Tensor
-from nnc.ir.dims import Poly
+from nnc.ir.dims import Dim, Poly
 from nnc.ir.graph import Graph, Origin, Value
 from nnc.ir.host import HostConst, HostExpr, HostOp, HostVar, python_text
 from nnc.ir.program import StateEntry
@@ -87,7 +87,8 @@ class World:
     applications: dict[str, Application] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)  # names of the blocks and functions that ran
     open_sizes: frozenset[str] = frozenset()  # symbols that may size weights
-    parameters: int = 0  # numbers in all weights
+    weights: int = 0  # tensors of weights and buffers
+    parameters: int = 0  # numbers in the weights
     steps: int | None = None
     epochs: int | None = None
     steps_per_epoch: int | None = None
@@ -99,11 +100,29 @@ class World:
 
 
 @dataclass
+class Counting:
+    """A loop over `0..length`: its counter, and what the counter alone indexes.
+
+    Indexing a sequence by the counter makes it a scanned operand: as a slice its gradient would be
+    quadratic in the length (semantics 7).
+    """
+
+    counter: Value
+    length: Dim
+    elements: dict[tuple[Value, int], Tensor] = field(default_factory=dict)  # (outer value, axis)
+
+
+@dataclass
 class Frame:
     """A graph under construction; inner frames capture values of outer ones."""
 
     builder: Builder
     captures: dict[Value, Tensor] = field(default_factory=dict)
+    counting: Counting | None = None
+
+    def captured(self, inner: Tensor) -> Value | None:
+        """The value outside that `inner` stands for."""
+        return next((v for v, own in self.captures.items() if own.value == inner.value), None)
 
 
 class Context:
@@ -166,10 +185,10 @@ class Context:
             self.calls.pop()
 
     def _too_deep(self) -> NncError:
-        """E0012 at the call that repeats most often."""
+        """E0271 at the call that repeats most often."""
         (name, span), times = Counter(self.calls).most_common(1)[0]
         return error(
-            "E0012", f"calls are nested too deeply: at most {MAX_DEPTH} inside one another",
+            "E0271", f"calls are nested too deeply: at most {MAX_DEPTH} inside one another",
             self.user_span(span),
             help=f"`{name}` calls itself; a static `if` must end that" if times > 1 else "",
         )
@@ -179,20 +198,20 @@ class Context:
         self.work += amount
         if self.work > MAX_CALLS:
             raise error(
-                "E0015", f"the program unrolls into more than {MAX_CALLS:,} calls and rounds",
+                "E0274", f"the program unrolls into more than {MAX_CALLS:,} calls and rounds",
                 self.user_span(span),
             )
 
     def size(self) -> tuple[int, int, int]:
         """What has grown so far: operations, weights, numbers in them."""
-        return len(self.root.graph), len(self.world.state), self.world.parameters
+        return len(self.root.graph), self.world.weights, self.world.parameters
 
     def check_growth(self, before: tuple[int, int, int], rounds: int, span: Span) -> None:
         """Refuse a loop by its first round, before the others are built."""
         limits = (
-            ("E0013", "operations", MAX_NODES),
-            ("E0014", "weights", MAX_WEIGHTS),
-            ("E0014", "parameters", MAX_PARAMETERS),
+            ("E0272", "operations", MAX_NODES),
+            ("E0273", "weights", MAX_WEIGHTS),
+            ("E0273", "parameters", MAX_PARAMETERS),
         )
         for (code, what, limit), old, new in zip(limits, before, self.size(), strict=True):
             total = old + (new - old) * rounds
@@ -261,7 +280,7 @@ class Context:
     def check_size(self, span: Span) -> None:
         if len(self.root.graph) > MAX_NODES:
             raise error(
-                "E0013", f"the graph has more than {MAX_NODES:,} operations", self.user_span(span)
+                "E0272", f"the graph has more than {MAX_NODES:,} operations", self.user_span(span)
             )
 
     def input(self, name: str, type: TensorType, kind: str) -> Tensor:

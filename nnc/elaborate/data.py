@@ -109,6 +109,7 @@ class Data:
         if isinstance(source, Unread):
             raise Poisoned
         facts = {"steps_per_epoch": source.steps_per_epoch, **source.merged_facts}
+        facts["N"] = cx.batch_size(name)
         if attr in facts:
             return facts[attr]
         known = [*source.arrays, *facts]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from nnc.elaborate.arithmetic import binary, host_expr, host_kind, invert, negate
 from nnc.elaborate.calls import (
     call,
+    check_stage,
     evaluate_arguments,
     mentions_placeholder,
     pipe_into,
     stage_of,
 )
+from nnc.elaborate.collected import Collected, evaluate_all
 from nnc.elaborate.context import Context
 from nnc.elaborate.indexing import attribute, index
 from nnc.elaborate.loops import scan
@@ -92,20 +95,23 @@ def _tuple(cx: Context, expr: tree.Tuple, scope: Scope) -> Any:
         if item.name and item.name in seen:
             raise error("E0203", f"`{item.name}` is defined twice", item.span)
         seen.add(item.name)
-    return TupleValue(tuple((i.name, cx.eval(i.value, scope)) for i in expr.items))
+    values = evaluate_all(partial(cx.eval, item.value, scope) for item in expr.items)
+    return TupleValue(tuple(zip((item.name for item in expr.items), values, strict=True)))
 
 
 def _list(cx: Context, expr: tree.List, scope: Scope) -> Any:
-    values: list[Any] = []
     for item in expr.items:
         if item.name:
             raise error("E0206", "a list has no names", item.span, help="`(x = 1)` is a record")
-        if isinstance(item.value, tree.For) and len(expr.items) == 1:
-            for number, inner in iterations(cx, item.value, scope):
-                with cx.assigned(iteration=(*cx.iteration, number)):
-                    values.append(cx.eval(item.value.body, inner))
-        else:
-            values.append(cx.eval(item.value, scope))
+    only = expr.items[0].value if len(expr.items) == 1 else None
+    if not isinstance(only, tree.For):
+        return ListValue(
+            tuple(evaluate_all(partial(cx.eval, item.value, scope) for item in expr.items))
+        )
+    values: list[Any] = []
+    for number, inner in iterations(cx, only, scope):
+        with cx.assigned(iteration=(*cx.iteration, number)):
+            values.append(cx.eval(only.body, inner))
     return ListValue(tuple(values))
 
 
@@ -126,12 +132,13 @@ def _index(cx: Context, expr: tree.Index, scope: Scope) -> Any:
 def _chain(cx: Context, expr: tree.Chain, scope: Scope) -> Any:
     if expr.kind == "pipe":
         return _pipe(cx, expr, scope)
-    value, place = cx.eval(expr.first, scope), expr.first.span
     if expr.kind in ("and", "or"):
-        return _logical(cx, expr, scope, value)
-    for operator, operand in expr.rest:
-        right = (cx.eval(operand, scope), operand.span)
-        value = binary(cx, operator.symbol, (value, place), right, operator.span)
+        return _logical(cx, expr, scope, cx.eval(expr.first, scope))
+    operands = (expr.first, *(operand for _, operand in expr.rest))
+    values = evaluate_all(partial(cx.eval, operand, scope) for operand in operands)
+    value, place = values[0], expr.first.span
+    for (operator, operand), right in zip(expr.rest, values[1:], strict=True):
+        value = binary(cx, operator.symbol, (value, place), (right, operand.span), operator.span)
         place = place.to(operand.span)
     return value
 
@@ -160,12 +167,17 @@ def _pipe(cx: Context, expr: tree.Chain, scope: Scope) -> Any:
             "E0220", f"`{value.name}` is used without its static call", first.span,
             help=f"write `{value.name}()`",
         )
-    for _, operand in expr.rest:
+    for number, (_, operand) in enumerate(expr.rest):
         if isinstance(value, CALLABLE):
             before = value.parts if isinstance(value, Stage) else (value,)
             value = Stage((*before, *stage_of(cx, operand, scope).parts))
-        else:
-            value = pipe_into(cx, value, operand, scope)
+            continue
+        problems = Collected()
+        value = problems.attempt(pipe_into, cx, value, operand, scope)
+        if problems.found or problems.poisoned:
+            for _, later in expr.rest[number + 1 :]:
+                problems.attempt(check_stage, cx, later, scope)
+            problems.finish()
     return value
 
 
@@ -298,7 +310,7 @@ def _sequence(cx: Context, expr: tree.For, scope: Scope) -> Any:
 
 def _check_count(count: int, expr: tree.Expr) -> None:
     if count > MAX_REPEAT:
-        raise error("E0015", f"{count:,} rounds; at most {MAX_REPEAT:,} are unrolled", expr.span)
+        raise error("E0274", f"{count:,} rounds; at most {MAX_REPEAT:,} are unrolled", expr.span)
 
 
 def _loop(cx: Context, expr: Any, scope: Scope) -> Any:

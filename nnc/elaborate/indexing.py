@@ -23,6 +23,7 @@ from nnc.elaborate.values import (
     is_int,
 )
 from nnc.ir.dims import Dim
+from nnc.ir.graph import Value
 from nnc.language import tree
 from nnc.language.diagnostics import error, suggest
 from nnc.language.tree import Span
@@ -50,9 +51,12 @@ def attribute(cx: Context, value: Any, expr: tree.Attribute, scope: Scope) -> An
             raise unknown_name(name, span, value.scope)
         return binding.force(name, span)
     if isinstance(value, WeightsValue):
-        inner = {p: t for p, t in value.leaves.items() if p == name or p.startswith(name + ".")}
+        if name in value.leaves:
+            return value.leaves[name]
+        prefix = name + "."
+        inner = {p[len(prefix) :]: t for p, t in value.leaves.items() if p.startswith(prefix)}
         if inner:
-            return inner[name] if name in inner else WeightsValue(inner, value.root)
+            return WeightsValue(inner, f"{value.root}.{name}")
     raise error("E0208", f"{describe(value)} has no `{name}`", span)
 
 
@@ -179,6 +183,7 @@ def axes_of(value: TensorValue, axis: Any, span: Span) -> tuple[int, ...]:
 def _select(
     cx: Context, value: TensorValue, chosen: dict[int, tuple[Any, Span]], span: Span
 ) -> TensorValue:
+    value, chosen = _by_counter(cx, value, chosen)
     start: list[Dim] = [0] * value.rank
     stop = list(value.shape)
     dropped: set[int] = set()
@@ -202,21 +207,46 @@ def _select(
                 "E0321", f"an index is an int, a range or a tensor i32; this is {describe(what)}",
                 place, help="`where(mask, x, 0)` selects by a mask" if _is_mask(what) else "",
             )
-    tensor, names = value.tensor, list(value.names)
-    if any(chosen[a][0] is not None for a in chosen if a not in dict(gathered)):
+    tensor = value.tensor
+    if len(chosen) > len(gathered):
         steps = (1,) * value.rank
         tensor = cx.emit(span, "slice", tensor, start=tuple(start), stop=tuple(stop), step=steps)
+    kept = [axis for axis in range(value.rank) if axis not in dropped]
+    with cx.at(span):
+        tensor = tensor.reshape(tuple(tensor.shape[axis] for axis in kept))
+    names = [value.names[axis] for axis in kept]
     for axis, where in sorted(gathered, reverse=True, key=lambda pair: pair[0]):
-        tensor = cx.emit(span, "take", tensor, where.tensor, axis=axis)
-        names[axis : axis + 1] = where.names
-    if dropped and not gathered:
-        shape = tuple(d for i, d in enumerate(tensor.shape) if i not in dropped)
-        with cx.at(span):
-            tensor = tensor.reshape(shape)
-        names = [n for i, n in enumerate(names) if i not in dropped]
-    elif dropped:
-        raise error("E0321", "ints and tensors cannot index together", span)
+        at = kept.index(axis)
+        tensor = cx.emit(span, "take", tensor, where.tensor, axis=at)
+        names[at : at + 1] = where.names
     return TensorValue(tensor, tuple(names))
+
+
+def _by_counter(
+    cx: Context, value: TensorValue, chosen: dict[int, tuple[Any, Span]]
+) -> tuple[TensorValue, dict[int, tuple[Any, Span]]]:
+    """In a loop over `0..n`, `x[T = t]` of an `x` from outside is an element of this round."""
+    frame = cx.frames[-1]
+    loop = frame.counting
+    outer = frame.captured(value.tensor) if loop else None
+    if loop is None or outer is None:
+        return value, chosen
+    counted = [axis for axis, (what, _) in chosen.items() if _is_value(what, cx, loop.counter)]
+    if not counted:
+        return value, chosen
+    axis, place = counted[0], chosen[counted[0]][1]
+    _check_range(0, loop.length, value.shape[axis], place)
+    rest = [i for i in range(value.rank) if i != axis]
+    if (outer, axis) not in loop.elements:
+        type = value.type.with_shape(tuple(value.shape[i] for i in rest))
+        loop.elements[outer, axis] = frame.builder.input("element", type, "element")
+    element = TensorValue(loop.elements[outer, axis], tuple(value.names[i] for i in rest))
+    return element, {rest.index(i): what for i, what in chosen.items() if i != axis}
+
+
+def _is_value(what: Any, cx: Context, value: Value) -> bool:
+    own = isinstance(what, TensorValue) and what.tensor.builder is cx.builder
+    return own and what.tensor.value == value
 
 
 def _is_mask(value: Any) -> bool:

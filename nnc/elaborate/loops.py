@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnc.elaborate.arithmetic import as_tensor
-from nnc.elaborate.context import Context, Frame
+from nnc.elaborate.context import Context, Counting, Frame
 from nnc.elaborate.indexing import axis_named
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
@@ -19,7 +19,7 @@ from nnc.elaborate.values import (
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Graph
-from nnc.ir.types import TensorType
+from nnc.ir.types import TensorType, same_shape
 from nnc.language import tree
 from nnc.language.diagnostics import error
 
@@ -39,22 +39,61 @@ def scan(cx: Context, expr: tree.Scan, scope: Scope) -> Any:
             carried = frame.builder.input(name, value.type, "carry")
             inner.define(name, TensorValue(carried, value.names))
         _define_elements(cx, expr, sequences, axes, frame, inner, iteration)
+        if not sequences:
+            frame.counting = Counting(iteration.value, length)
         with cx.assigned(draw_iteration=_draw_iteration(cx, iteration, length)):
             yielded = _run(cx, expr, inner)
         _close(cx, expr, initial, inner, body, yielded)
     finally:
         cx.frames.pop()
-    captures = [Tensor(cx.builder, value) for value in frame.captures]
-    place = axes[0] if axes else 0
-    out_axes = tuple(min(place, leaf.rank) for leaf in yielded)
+    scanned, axes = _scanned(cx, expr, frame, sequences, axes)
+    leaves = [value for _, value in yielded]
+    place = axes[0] if sequences else 0
+    out_axes = tuple(min(place, leaf.rank) for leaf in leaves)
     results = cx.emit(
-        expr.span, "scan", *(v.tensor for _, v in initial), *(s.tensor for s in sequences),
-        *captures, body=body, carries=len(initial), sequences=len(sequences), axes=axes,
-        out_axes=out_axes, length=length, reverse=False,
+        expr.span, "scan", *(v.tensor for _, v in initial), *scanned, *_captures(cx, frame),
+        body=body, carries=len(initial), sequences=len(scanned), axes=axes, out_axes=out_axes,
+        length=length, reverse=False,
     )
     if not isinstance(results, tuple):
         results = (results,)
     return _value(initial, results, yielded, out_axes, label)
+
+
+def _scanned(
+    cx: Context, expr: tree.Scan, frame: Frame, sequences: list[TensorValue], axes: tuple[int, ...]
+) -> tuple[list[Tensor], tuple[int, ...]]:
+    """The sequences, and after them what the loop's counter indexes; with their scanned axes."""
+    scanned = [sequence.tensor for sequence in sequences]
+    loop = frame.counting
+    if loop is None:
+        return scanned, axes
+    for (outer, axis), _ in loop.elements.items():
+        whole = Tensor(cx.builder, outer)
+        stop = tuple(loop.length if i == axis else d for i, d in enumerate(whole.shape))
+        if not same_shape(stop, whole.shape):
+            ends = {"start": (0,) * whole.rank, "stop": stop, "step": (1,) * whole.rank}
+            whole = cx.emit(expr.span, "slice", whole, **ends)
+        scanned.append(whole)
+    return scanned, tuple(axis for _, axis in loop.elements)
+
+
+def _captures(cx: Context, frame: Frame) -> list[Tensor]:
+    """What the body reads from outside; its inputs are put in the order of the operands."""
+    body = frame.builder.graph
+    needed = {value.node for value in body.outputs.values()}
+    elements = [e.value.node for e in frame.counting.elements.values()] if frame.counting else []
+    captures: list[Tensor] = []
+    inputs: list[int] = []
+    for outer, inner in frame.captures.items():
+        if body.nx.out_degree(inner.value.node) or inner.value.node in needed:
+            captures.append(Tensor(cx.builder, outer))
+            inputs.append(inner.value.node)
+        else:
+            body.remove(inner.value.node)
+    rest = [id for id in body.inputs if id not in {*elements, *inputs}]
+    body.inputs[:] = [*rest, *elements, *inputs]
+    return captures
 
 
 def _sequences(
@@ -135,19 +174,25 @@ def _draw_iteration(cx: Context, iteration: Tensor, length: Dim) -> Tensor:
     return outer * cx.constant(length, "u64") + number
 
 
-def _run(cx: Context, expr: tree.Scan, inner: Scope) -> list[TensorValue]:
+def _run(cx: Context, expr: tree.Scan, inner: Scope) -> list[tuple[str, TensorValue]]:
+    """What the body yields, with the names of its fields."""
     from nnc.elaborate.statements import run_statements
 
     yielded = run_statements(cx, expr.body, inner, "scan").get("yield")
     if yielded is None:
+        if not inner.carries:
+            raise error(
+                "E0264", "this `scan` has no value", expr.span,
+                help="`yield` stacks a value of each round; `with s = ...` carries one along",
+            )
         return []
-    values = yielded.values if isinstance(yielded, TupleValue) else (yielded,)
-    return [cx.localize(as_tensor(cx, v, "f32", expr.span)) for v in values]
+    items = yielded.items if isinstance(yielded, TupleValue) else (("", yielded),)
+    return [(n, cx.localize(as_tensor(cx, v, "f32", expr.span))) for n, v in items]
 
 
 def _close(
     cx: Context, expr: tree.Scan, initial: list[tuple[str, TensorValue]], inner: Scope,
-    body: Graph, yielded: list[TensorValue],
+    body: Graph, yielded: list[tuple[str, TensorValue]],
 ) -> None:
     for name, before in initial:
         after = cx.localize(inner.bindings[name].value)
@@ -157,19 +202,21 @@ def _close(
                 f"{describe(after)}", expr.span, help="a carry keeps its shape and element type",
             )
         body.outputs[f"carry.{name}"] = after.tensor.value
-    for number, value in enumerate(yielded):
+    for number, (_, value) in enumerate(yielded):
         body.outputs[f"yield.{number}"] = value.tensor.value
 
 
 def _value(
     initial: list[tuple[str, TensorValue]], results: tuple[Tensor, ...],
-    yielded: list[TensorValue], out_axes: tuple[int, ...], label: str | None,
+    yielded: list[tuple[str, TensorValue]], out_axes: tuple[int, ...], label: str | None,
 ) -> Any:
     if not yielded:
         finals = [(n, TensorValue(r, v.names)) for (n, v), r in zip(initial, results)]
         return finals[0][1] if len(finals) == 1 else TupleValue(tuple(finals))
     stacks = []
-    for value, axis, result in zip(yielded, out_axes, results[len(initial) :]):
+    stacked = zip(yielded, out_axes, results[len(initial) :], strict=True)
+    for (name, value), axis, result in stacked:
         names = (*value.names[:axis], label, *value.names[axis:])
-        stacks.append(("", TensorValue(result, names)))
-    return stacks[0][1] if len(stacks) == 1 else TupleValue(tuple(stacks))
+        stacks.append((name, TensorValue(result, names)))
+    alone = len(stacks) == 1 and not stacks[0][0]
+    return stacks[0][1] if alone else TupleValue(tuple(stacks))

@@ -24,7 +24,8 @@ class Binding:
         if self.compute is None:
             return self.value
         if self.busy:
-            raise error("E0204", f"`{name}` is defined by itself", self.span or use)
+            labels = [Label(use, "its value is needed here")] if use and self.span else []
+            raise error("E0204", f"`{name}` is defined by itself", self.span or use, *labels)
         self.busy = True
         try:
             self.value = self.compute()

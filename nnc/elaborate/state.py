@@ -7,13 +7,14 @@ from typing import Any
 from nnc.elaborate.context import MAX_PARAMETERS, MAX_WEIGHTS, Context
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import declared_type
-from nnc.elaborate.values import Poison, Poisoned, TensorValue, describe
+from nnc.elaborate.values import Deferred, Poison, Poisoned, TensorValue, describe
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph
 from nnc.ir.program import StateEntry
 from nnc.ir.types import TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
+from nnc.language.tree import Span
 
 
 def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
@@ -84,12 +85,13 @@ def _first_declaration(
     cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0])
     cx.world.names[path] = names
     cx.world.declared[path] = cx.user_span(cx.calls[-1][1] if cx.calls else decl.span)
-    if len(cx.world.state) > MAX_WEIGHTS:
-        raise error("E0014", f"more than {MAX_WEIGHTS:,} weights", cx.user_span(decl.span))
+    cx.world.weights += kind != "optimizer"
+    if cx.world.weights > MAX_WEIGHTS:
+        raise error("E0273", f"more than {MAX_WEIGHTS:,} weights", cx.user_span(decl.span))
     cx.world.parameters += type.size if kind == "param" and isinstance(type.size, int) else 0
     if cx.world.parameters > MAX_PARAMETERS:
         raise error(
-            "E0014", f"more than {MAX_PARAMETERS:,} parameters", cx.user_span(decl.span),
+            "E0273", f"more than {MAX_PARAMETERS:,} parameters", cx.user_span(decl.span),
             help=f"`{decl.name}` alone has {type.size:,}",
         )
 
@@ -99,6 +101,14 @@ def _open_size(decl: tree.Decl, type: TensorType) -> NncError:
         "E0242", f"the size of `{decl.name}`, {type}, depends on the batch", decl.span,
         help="weights have sizes that are known before training",
     )
+
+
+def _given(expr: tree.Expr, scope: Scope) -> Span:
+    """Where an initial value is written: a parameter of type `initializer` stands for another."""
+    binding = scope.find(expr.id) if isinstance(expr, tree.Name) else None
+    if binding is not None and isinstance(binding.value, Deferred):
+        return binding.value.expr.span
+    return expr.span
 
 
 def initial_value(
@@ -117,7 +127,7 @@ def initial_value(
         value = inner.eval(expr, scope)
         if isinstance(value, Poison):
             raise Poisoned
-        result = as_tensor(inner, value, type.dtype, expr.span)
+        result = as_tensor(inner, value, type.dtype, _given(expr, scope))
     if result.type != type:
         if result.rank == 0:
             result = TensorValue(result.tensor.expand(type.shape), (None,) * type.rank)

@@ -163,7 +163,9 @@ def _set_carries(cx: Context, statement: tree.Set, scope: Scope) -> None:
         value = as_tensor(cx, new, binding.value.dtype, name.span)
         if value.rank == 0 and binding.value.rank:
             value = binding.value.with_tensor(value.tensor.expand(binding.value.shape))
-        binding.value = TensorValue(value.tensor, binding.value.names)
+        elif value.rank == binding.value.rank:
+            value = binding.value.with_tensor(value.tensor)
+        binding.value = value
 
 
 def _target(cx: Context, name: tree.Name, scope: Scope) -> str:

@@ -308,6 +308,8 @@ def describe(value: Value) -> str:
         return f"the block `{value.name}` without its static call"
     if isinstance(value, Template):
         return f"an instance of `{value.block.name}`"
+    if isinstance(value, Partial) and isinstance(value.callee, (Function, Builtin)):
+        return f"a call of `{value.callee.name}` without its first argument"
     if isinstance(value, (Stage, Partial)):
         return "a stage that waits for its input"
     if isinstance(value, Deferred):

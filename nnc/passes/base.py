@@ -63,7 +63,7 @@ class RecordingBuilder(Builder):
 
 
 class Rewriter:
-    """A worklist over the nodes of `graph` in topological order, and the edits passes make.
+    """A worklist over the nodes of `graph` in order of creation, and the edits passes make.
 
     Iteration gives each node once, and again the readers of a value that `replace` moved; nodes
     added by `builder` come when the others are through.
@@ -75,7 +75,7 @@ class Rewriter:
         self._outputs: dict[Value, list[str]] = {}
         for name, value in graph.outputs.items():
             self._outputs.setdefault(value, []).append(name)
-        self._work: deque[int] = deque(node.id for node in graph)
+        self._work: deque[int] = deque(graph.nx)
         self._waiting = set(self._work)
 
     def __iter__(self) -> Iterator[Node]:
@@ -138,6 +138,6 @@ class Rewriter:
     def _unread(self, node: Node) -> bool:
         return (
             node.op != "input"
-            and not self.graph.nx.out_degree(node.id)
+            and not self.graph.nx.adj[node.id]
             and not any(Value(node.id, i) in self._outputs for i in range(len(node.types)))
         )

@@ -15,9 +15,12 @@ from nnc.passes.base import Pass, Rewriter, run_on_bodies
 def run(graph: Graph) -> None:
     run_on_bodies(graph, run)
     remove_unreached(graph)
-    for node in reversed(list(graph)):
-        if node.id in graph.nx and node.op == "scan":
-            prune_scan(graph, node)
+    if any(graph.node(id).op == "scan" for id in graph.nx):
+        for node in reversed(
+            list(graph)
+        ):  # what a later one does not need, an earlier one may drop
+            if node.op == "scan" and node.id in graph.nx:
+                prune_scan(graph, node)
 
 
 def remove_unreached(graph: Graph) -> None:

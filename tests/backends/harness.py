@@ -24,12 +24,17 @@ def training(*forwards: Forward) -> Training:
     return Training("test", {}, [], [], list(forwards), {}, "data", 1)
 
 
-def source_of(graph: Graph, optimized: bool = True) -> str:
-    """A file with `forward`, whose arguments are the inputs of `graph`."""
+def forward(name: str, graph: Graph) -> Forward:
+    """Inference whose arguments are the inputs of `graph`."""
     for id in graph.inputs:
         node = graph.node(id)
         node.attrs = {**node.attrs, "kind": "argument"}
-    program = training(Forward("net", graph, graph))
+    return Forward(name, graph, graph)
+
+
+def source_of(graph: Graph, optimized: bool = True) -> str:
+    """A file with `forward`, whose arguments are the inputs of `graph`."""
+    program = training(forward("net", graph))
     if optimized:
         optimize_training(program)
     return backend.emit(program)
@@ -47,9 +52,9 @@ def assert_computes(
     """The emitted function gives what the interpreter gives, in its types; the source."""
     wanted = interpret(graph, inputs)
     source = source_of(graph, optimized)
-    forward: Callable[..., Mapping[str, Any]] = load(source)["forward"]
+    function: Callable[..., Mapping[str, Any]] = load(source)["forward"]
     with np.errstate(all="ignore"):
-        found = forward({}, *inputs)
+        found = function({}, *inputs)
     for name, expected in wanted.items():
         value = np.asarray(found[name])
         assert (value.dtype, value.shape) == (expected.dtype, expected.shape), source

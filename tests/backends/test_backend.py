@@ -1,7 +1,10 @@
 """Finding backends: by entry point, with an answer where one is missing."""
 
+import ast
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
+import nnc_numpy
 import pytest
 
 from nnc import backend as contract
@@ -42,3 +45,13 @@ def test_a_missing_framework_is_one_line_with_the_command(
         "the backend `jax` needs `no_such_framework`, which is not installed"
     )
     assert diagnostic.help == "pip install 'nnc[jax]'"
+
+
+def test_the_numpy_backend_uses_the_public_contract_alone() -> None:
+    allowed = ("nnc.backend", "nnc.ir", "nnc.ops.registry", "nnc_numpy")
+    for file in Path(nnc_numpy.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for module in modules:
+                assert not module.startswith("nnc") or module.startswith(allowed), (file, module)

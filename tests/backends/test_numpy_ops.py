@@ -16,7 +16,15 @@ from nnc.language.diagnostics import NncError
 from nnc.ops.registry import OPS
 from nnc.passes.legalize import MARKERS
 from tests.backends.cases import CASES
-from tests.backends.harness import TOLERANCE, assert_computes, single_op, source_of
+from tests.backends.harness import (
+    TOLERANCE,
+    assert_computes,
+    forward,
+    load,
+    single_op,
+    source_of,
+    training,
+)
 from tests.gradcheck import Case
 from tests.passes.graphs import ordinary, random_graphs, special
 
@@ -87,6 +95,13 @@ def assert_clean(folder: Path) -> None:
             [sys.executable, "-m", "ruff", *command, *options], capture_output=True, text=True
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_all_helpers_fit_into_one_file() -> None:
+    graphs = [single_op(case.op, case.arrays, case.attrs) for case in CASES]
+    emitted = load(backend.emit(training(*(forward(f"f{i}", g) for i, g in enumerate(graphs)))))
+    assert callable(emitted["_conv"])
+    assert callable(emitted["_max_pool"])
 
 
 def test_large_gemms_are_one_product() -> None:

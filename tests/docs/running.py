@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +23,22 @@ from nnc.elaborate.data import Data
 from nnc.elaborate.module import library
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.statements import evaluate_let
-from nnc.elaborate.values import ListValue, TensorValue, TupleValue, describe
-from nnc.ir.dims import symbol
+from nnc.elaborate.values import (
+    ListValue,
+    Partial,
+    Stage,
+    TensorValue,
+    TupleValue,
+    describe,
+)
+from nnc.ir.dims import Dim, symbol
 from nnc.ir.graph import Graph
 from nnc.ir.types import TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import NncError
 from nnc.language.parser import parse_text
 from nnc.language.render import render
+
 from .snippets import ROOT, Block
 
 MODELS = ROOT / "models"
@@ -95,9 +104,10 @@ def _given(block: Block) -> tuple[Context, Scope]:
     scope = Scope(library())
     for parameter in model.inputs or ():
         assert isinstance(parameter.type, tree.TensorTypeExpr)
-        shape, names = [], []
+        shape: list[Dim] = []
+        names: list[str | None] = []
         for item in parameter.type.dims or ():
-            size = item.value.value if isinstance(item.value, tree.Number) else symbol("N")
+            size = int(item.value.value) if isinstance(item.value, tree.Number) else symbol("N")
             shape.append(size)
             names.append(item.name or (None if isinstance(size, int) else "N"))
             if names[-1] and names[-1] not in scope.bindings:
@@ -126,6 +136,8 @@ def _shown(value: Any) -> str:
     if isinstance(value, (TupleValue, ListValue)):
         items = ", ".join(map(_shown, value.values))
         return f"({items})" if isinstance(value, TupleValue) else f"[{items}]"
+    if isinstance(value, Stage | Partial):
+        return "a stage"
     text = describe(value)
     for prefix in ("the int ", "the number ", "the bool ", "the string ", "the duration "):
         text = text.removeprefix(prefix)
@@ -144,6 +156,17 @@ class Folder:
         target = self.path / (block.says("file") or "")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(block.text, encoding="utf-8")
+        if target.name == "pyproject.toml":
+            self._install(tomllib.loads(block.text)["project"])
+
+    def _install(self, project: dict[str, Any]) -> None:
+        """What `pip install -e .` makes known: the entry points."""
+        folder = self.path / f"{project['name']}-{project['version']}.dist-info"
+        folder.mkdir()
+        lines = []
+        for group, points in project["entry-points"].items():
+            lines += [f"[{group}]", *(f"{name} = {value}" for name, value in points.items())]
+        (folder / "entry_points.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def run(self, block: Block) -> None:
         {"console": self.console, "python": self.python}[block.language](block)
@@ -190,14 +213,14 @@ class Folder:
     def command(self, line: str) -> str:
         """What a command prints, both streams as they come."""
         words = shlex.split(line, comments=True)
-        with contextlib.chdir(self.path):
+        with contextlib.chdir(self.path), self._importable():
             if words[0] == "nnc" and not set("|<>&;*") & set(line):
                 return _in_process(words[1:])
             binaries = str(Path(sys.executable).parent)
             path = os.pathsep.join([binaries, os.environ.get("PATH", "")])
             done = subprocess.run(
                 ["bash", "-c", line], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                env={**os.environ, "PATH": path, "COLUMNS": "80"}, check=False, timeout=60,
+                env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}, check=False, timeout=60,
             )  # fmt: skip
             return done.stdout
 
@@ -206,10 +229,8 @@ def _in_process(words: list[str]) -> str:
     """`nnc` without the time that a new interpreter takes to start."""
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        try:
+        with contextlib.suppress(SystemExit):
             main(words)
-        except SystemExit:
-            pass
     return output.getvalue()
 
 
@@ -222,21 +243,25 @@ _NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?(?![\w.])")
 
 
 def matches(expected: str, found: str) -> bool:
-    """Whether an output is as documented: `...` stands for anything.
+    """Whether an output is as documented: `...` stands for anything, as a line for any lines.
 
     Decimal numbers may differ by 2%: after hundreds of steps in float32 the sums of another
     processor or BLAS show in them.
     """
     expected, found = _trimmed(expected), _trimmed(found)
     numbers = _NUMBER.findall(expected)
-    parts = [re.escape(part) for part in _NUMBER.split(expected)]
-    pattern = _NUMBER.pattern.join(f"{part}" for part in parts).replace(r"\.\.\.", ".*?")
-    if re.fullmatch(pattern, found, re.DOTALL) is None:
+    parts = [_pattern(part) for part in _NUMBER.split(expected)]
+    match = re.fullmatch(f"({_NUMBER.pattern})".join(parts), found, re.DOTALL)
+    if match is None:
         return False
-    pattern = f"({_NUMBER.pattern})".join(parts).replace(r"\.\.\.", ".*?")
-    match = re.fullmatch(pattern, found, re.DOTALL)
-    assert match is not None
     return all(_near(float(a), float(b)) for a, b in zip(numbers, match.groups(), strict=True))
+
+
+def _pattern(text: str) -> str:
+    """A regular expression for a piece of an output."""
+    escaped = re.escape(text).replace("\\\n", "\n")
+    lines = re.sub(r"^\\\.\\\.\\\.\n", r"(?:[^\n]*\n)*?", escaped, flags=re.MULTILINE)
+    return lines.replace(r"\.\.\.", ".*?")
 
 
 def _near(a: float, b: float) -> bool:
@@ -244,4 +269,4 @@ def _near(a: float, b: float) -> bool:
 
 
 def _trimmed(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+    return "".join(f"{line.rstrip()}\n" for line in text.strip("\n").splitlines())

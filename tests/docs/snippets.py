@@ -79,15 +79,3 @@ def _directives(text: str) -> tuple[tuple[str, str], ...]:
     unknown = [name for name, _ in found if name not in DIRECTIVES]
     assert not unknown, f"unknown directives {unknown}"
     return tuple(found)
-
-
-@cache
-def words(path: Path) -> frozenset[str]:
-    """Every name that stands in code of a document, fenced or not."""
-    text = path.read_text(encoding="utf-8")
-    code = [block.text for block in blocks(path)]
-    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
-    code += re.findall(r"``(.+?)``|`([^`]+)`", prose) and [
-        a or b for a, b in re.findall(r"``(.+?)``|`([^`]+)`", prose)
-    ]
-    return frozenset(re.findall(r"[A-Za-z_]\w*", "\n".join(code)))

@@ -11,14 +11,13 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from nnc.doc import Entry, entries
+from nnc.doc import entries
 from nnc.elaborate import context, expressions
 from nnc.elaborate.functions import BUILTINS
 from nnc.elaborate.module import library_files
 from nnc.elaborate.values import Builtin
 from nnc.language import limits, tree
 from nnc.language.parser import parse_text
-from nnc.ops.registry import OPS
 
 from .snippets import DOCS, ROOT, documents
 
@@ -108,7 +107,8 @@ def _module(builtin: Builtin) -> str:
 def _split(builtin: Builtin) -> tuple[str, str]:
     """Its documentation begins with how it is called: "`name(x, ...)`: what it is"."""
     match = re.match(r"(`.*?`)[:,]?\s+(.*)", _one_line(builtin.doc))
-    assert match and match[1].startswith(f"`{builtin.name}("), f"how is `{builtin.name}` called?"
+    assert match, f"the documentation of `{builtin.name}` is empty"
+    assert match[1].startswith(f"`{builtin.name}("), f"how is `{builtin.name}` called?"
     return match[1], match[2]
 
 
@@ -129,17 +129,6 @@ def grammar() -> str:
     text = (ROOT / "grammar" / "nn.lark").read_text("utf-8")
     rules = text[text.index("start:") :]
     return f"```text\n{rules.rstrip()}\n```\n"
-
-
-def op_table() -> str:
-    """Every op by family, with what it means; composites are marked."""
-    rows = []
-    families: dict[str, list[str]] = {}
-    for op in OPS.values():
-        families.setdefault(op.family, []).append(f"`{op.name}`" + "*" * op.composite)
-    for family, names in families.items():
-        rows.append((family, " ".join(names)))
-    return _rows(("family", "ops"), iter(rows))
 
 
 def _rows(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
@@ -163,7 +152,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "builtins": builtins,
     "limits": limit_table,
     "grammar": grammar,
-    "ops": op_table,
 }
 
 
@@ -177,5 +165,3 @@ if __name__ == "__main__":
     for document in stale():
         document.write_text(with_tables(document.read_text("utf-8")), encoding="utf-8")
         print(f"rewrote {document.relative_to(DOCS.parent)}")
-
-__all__ = ["TABLES", "Entry", "library_names", "signature", "stale", "with_tables"]

@@ -15,6 +15,7 @@ from nnc.elaborate.module import AMBIENT, library_files
 from nnc.elaborate.settings import SCHEMA
 from nnc.elaborate.types import KINDS
 from nnc.ir.types import DTYPES
+from nnc.language import tree
 from nnc.language.lexer import KEYWORDS
 from nnc.language.parser import parse_text
 from nnc.ops.registry import OPS
@@ -74,9 +75,9 @@ def test_the_library_is_the_one_that_exists() -> None:
         item.name
         for file in library_files()
         for item in parse_text(file.read_text("utf-8")).items
-        if not item.name.startswith("_")  # type: ignore[union-attr]
+        if isinstance(item, tree.Fn | tree.Block)
     }
-    assert set(library_names()) == defined
+    assert set(library_names()) == {name for name in defined if not name.startswith("_")}
 
 
 def test_the_settings_of_train_are_those_of_the_schema() -> None:
@@ -116,17 +117,37 @@ def test_the_architecture_names_every_op() -> None:
     assert OPS.keys() - code_words((DOCS / "architecture.md").read_text("utf-8")) == set()
 
 
-def test_the_architecture_names_every_folder() -> None:
+def layers() -> dict[str, set[str]]:
+    """What the table of folders lets each part import, by its path."""
     text = (DOCS / "architecture.md").read_text("utf-8")
-    named = set(re.findall(r"`((?:nnc|backends|grammar)/[\w/]*)`", text))
-    folders = {
-        f"{path.relative_to(ROOT)}/"
+    rows = re.findall(r"^\| `(\S+)` \| .* \|([^|]*)\|$", text, re.MULTILINE)
+    return {path: set(re.findall(r"`(\w+)`", imports)) for path, imports in rows}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The parts of nnc that a file, or the files of a folder, import."""
+    files = path.rglob("*.py") if path.is_dir() else [path]
+    text = "\n".join(file.read_text("utf-8") for file in files)
+    return set(re.findall(r"^\s*(?:from|import) nnc\.(\w+)", text, re.MULTILINE)) | set(
+        re.findall(r"^\s*from nnc import (\w+)", text, re.MULTILINE)
+    )
+
+
+def test_the_architecture_names_every_part() -> None:
+    parts = {
+        f"{path.relative_to(ROOT)}{'/' * path.is_dir()}"
         for top in ("nnc", "backends")
         for path in (ROOT / top).iterdir()
-        if path.is_dir() and any(path.glob("*.py")) and not path.name.startswith((".", "__"))
+        if (path.suffix == ".py" or any(path.glob("*.py"))) and not path.name.startswith("_")
     }
-    assert folders - named == set()
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert layers().keys() == {*parts, "grammar/"}
+
+
+@pytest.mark.parametrize("path", layers())
+def test_imports_run_as_the_architecture_says(path: str) -> None:
+    itself = (ROOT / path).stem
+    allowed = {itself, "__version__", *layers()[path]}
+    assert imports_of(ROOT / path) - allowed == set()
 
 
 def test_every_document_is_in_the_index() -> None:

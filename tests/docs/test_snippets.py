@@ -38,10 +38,10 @@ def test_a_program_is_right_or_has_the_errors_it_is_to_show(block: Block, tmp_pa
     check_program(block, root)
 
 
-@pytest.mark.parametrize(("name", "run"), _sections(), ids=lambda v: v if isinstance(v, str) else "")
-def test_commands_and_python_do_what_they_show(
-    name: str, run: list[Block], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "run"), _sections(), ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_commands_and_python_do_what_they_show(name: str, run: list[Block], tmp_path: Path) -> None:
     folder = _folder(run[-1], tmp_path)
     for block in run:
         if block.says("file") is None:
@@ -65,8 +65,12 @@ def test_directives_name_preludes_that_exist() -> None:
 
 
 def test_every_block_has_a_language_that_is_looked_at() -> None:
-    unknown = [b.place for b in ALL if b.path != ROOT / "README.md" and b.language not in
-               ("nn", "console", "python", "text", "toml")]
+    unknown = [
+        b.place
+        for b in ALL
+        if b.path != ROOT / "README.md"
+        and b.language not in ("nn", "console", "python", "text", "toml")
+    ]
     assert unknown == []
 
 

@@ -59,7 +59,7 @@ def _number(site: Site, value: Any, parameter: str) -> Any:
 
 @builtin()
 def normal(site: Site, shape: Any = None, mean: Any = 0.0, std: Any = 1.0) -> TensorValue:
-    """`normal([N, 128])`, or `normal(std = 0.02)` as an initial value: Gaussian numbers."""
+    """`normal(shape, mean = 0, std = 1)`: Gaussian numbers; an initial value needs no shape."""
     dims, dtype = _shape(site, shape)
     with site.cx.at(site.span):
         drawn = standard_normal(site, dims, dtype, "normal")
@@ -76,7 +76,7 @@ def normal_like(site: Site, x: TensorValue) -> TensorValue:
 
 @builtin()
 def uniform(site: Site, shape: Any = None, low: Any = 0.0, high: Any = 1.0) -> TensorValue:
-    """`uniform([N])`, or `uniform(low = -1, high = 1)` as an initial value: even in [low, high)."""
+    """`uniform(shape, low = 0, high = 1)`: even in [low, high); an initial value needs no shape."""
     dims, dtype = _shape(site, shape)
     low, high = _number(site, low, "low"), _number(site, high, "high")
     with site.cx.at(site.span):
@@ -88,8 +88,10 @@ def uniform(site: Site, shape: Any = None, low: Any = 0.0, high: Any = 1.0) -> T
 
 @builtin()
 def truncated_normal(site: Site, shape: Any = None, mean: Any = 0.0, std: Any = 1.0) -> TensorValue:
-    """`truncated_normal(std = 0.02)`: Gaussian within two standard deviations, by the inverse
-    of the distribution function; `std` is that of the Gaussian before it is cut.
+    """`truncated_normal(shape, mean = 0, std = 1)`: Gaussian within two standard deviations.
+
+    By the inverse of the distribution function; `std` is that of the Gaussian before it is cut.  An
+    initial value needs no shape.
     """
     dims, dtype = _shape(site, shape)
     inside = math.erf(2 / math.sqrt(2))

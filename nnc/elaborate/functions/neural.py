@@ -15,7 +15,8 @@ from nnc.ir.dims import Dim, Poly, product
 def per_axis(site: Site, value: Any, count: int, parameter: str, least: int = 1) -> tuple[int, ...]:
     """One int an axis: a single int stands for all."""
     many = value.values if isinstance(value, (ListValue, TupleValue)) else (value,) * count
-    if len(many) != count or not all(isinstance(v, int) and v >= least for v in many):
+    known = all(isinstance(v, int) and not isinstance(v, bool) for v in many)
+    if len(many) != count or not known or min(many, default=least) < least:
         raise site.wrong(
             "E0329", f"`{parameter}` is an int of at least {least} or a list of {count}; this is "
             f"{describe(value)}", parameter,
@@ -74,7 +75,12 @@ def conv(
     site: Site, x: TensorValue, w: TensorValue, stride: Any = 1, padding: Any = "same",
     dilation: Any = 1, groups: int = 1,
 ) -> TensorValue:
-    """`conv(x, w)`: cross-correlation of x [N, *S, C] with w [*K, C // groups, O] -> [N, *S', O]."""
+    """`conv(x, w)`: cross-correlation of x [N, *S, C] with w [*K, C // groups, O] -> [N, *S', O].
+
+    `stride` and `dilation` are an int or one for each spatial axis.  `padding` is "same" (S' =
+    (S + stride - 1) // stride), "valid" (none), "causal" (all before the first), an int, or a list
+    of ints or pairs (low, high).
+    """
     spatial = x.rank - 2
     if spatial < 1 or w.rank != x.rank:
         raise site.wrong(
@@ -132,7 +138,11 @@ def conv_transpose(
 def max_pool(
     site: Site, x: TensorValue, size: Any = 2, stride: Any = None, padding: Any = "valid"
 ) -> TensorValue:
-    """`max_pool(x, 2)`: the greatest of each window of x [N, *S, C]; stride = size by default."""
+    """`max_pool(x, 2)`: the greatest of each window of x [N, *S, C] -> [N, *S', C].
+
+    `stride` is the size where it is not given; size, stride and padding as in `conv`, but the
+    padding is "valid" where it is not given.  The gradient goes to the first of equals.
+    """
     kernel, strides, low, high = _window(site, x, size, stride, padding)
     values, _ = site.emit("max_pool", x.tensor, size=kernel, stride=strides, low=low, high=high)
     return TensorValue(values, x.names)
@@ -143,7 +153,10 @@ def avg_pool(
     site: Site, x: TensorValue, size: Any = 2, stride: Any = None, padding: Any = "valid",
     count_padding: bool = False,
 ) -> TensorValue:
-    """`avg_pool(x, 2)`: the mean of each window of x [N, *S, C]; padding is not counted."""
+    """`avg_pool(x, 2)`: the mean of each window of x [N, *S, C] -> [N, *S', C].
+
+    Size, stride and padding as in `max_pool`; padding is counted only if `count_padding` is true.
+    """
     kernel, strides, low, high = _window(site, x, size, stride, padding)
     attrs = {"size": kernel, "stride": strides, "low": low, "high": high}
     total = site.emit("sum_pool", x.tensor, **attrs)

@@ -1,7 +1,8 @@
 """The functions that the compiler provides to programs: one decorated Python function each.
 
-A function takes its call `Site` first; the rest of its signature is what a program sees, so names
-and defaults are checked from it.  A parameter annotated `TensorValue` comes as a tensor.
+A function takes its call `Site` first; the rest of its signature is what a program sees, so names,
+defaults and kinds are checked from it: a parameter annotated `TensorValue` comes as a tensor, `int`
+as a known int, `bool` and `str` as such.  The first line of its docstring says how it is called.
 """
 
 from __future__ import annotations
@@ -11,8 +12,17 @@ from collections.abc import Callable
 from typing import Any
 
 from nnc.elaborate.values import Builtin, Host, Poison, Poisoned, TensorValue, describe
+from nnc.ops.registry import OpError
 
 BUILTINS: dict[str, Builtin] = {}
+
+#: annotation -> (what fits, how it is called in a message)
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "TensorValue": (lambda v: isinstance(v, TensorValue), "a tensor"),
+    "int": (lambda v: isinstance(v, int) and not isinstance(v, bool), "an int"),
+    "bool": (lambda v: isinstance(v, bool), "`true` or `false`"),
+    "str": (lambda v: isinstance(v, str), "a string"),
+}
 
 
 def builtin(name: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -21,28 +31,31 @@ def builtin(name: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         known = name or function.__name__.rstrip("_")
         parameters = tuple(inspect.signature(function).parameters.values())[1:]
-        tensors = {p.name for p in parameters if p.annotation == "TensorValue"}
+        kinds = {p.name: str(p.annotation) for p in parameters}
+        names = [p.name for p in parameters]
 
         def run(site: Any, *args: Any, **kwargs: Any) -> Any:
             for parameter, value in [*zip(names, args, strict=False), *kwargs.items()]:
                 if isinstance(value, Poison):
                     raise Poisoned
-                if parameter in tensors and not isinstance(value, TensorValue):
-                    raise _not_a_tensor(site, known, parameter, value)
-            return function(site, *args, **kwargs)
+                fits, wanted = KINDS.get(kinds.get(parameter, ""), (None, ""))
+                if fits is not None and not fits(value):
+                    raise _wrong_kind(site, known, parameter, value, wanted)
+            try:
+                return function(site, *args, **kwargs)
+            except OpError as refused:
+                raise site.cx.refused(str(refused), site.span) from None
 
-        names = [p.name for p in parameters]
         BUILTINS[known] = Builtin(known, run, parameters, inspect.getdoc(function) or "")
         return function
 
     return register
 
 
-def _not_a_tensor(site: Any, name: str, parameter: str, value: Any) -> Exception:
-    help = ""
-    if isinstance(value, Host):
-        help = "a per-step scalar is no tensor"
-    return site.wrong(
-        "E0311", f"`{parameter}` of `{name}` must be a tensor; this is {describe(value)}",
-        parameter, help,
-    )
+def _wrong_kind(site: Any, name: str, parameter: str, value: Any, wanted: str) -> Exception:
+    per_step = isinstance(value, Host) and wanted == "a tensor"
+    return site.wrong(  # type: ignore[no-any-return]
+        "E0311" if wanted == "a tensor" else "E0310",
+        f"`{parameter}` of `{name}` must be {wanted}; this is {describe(value)}",
+        parameter, "a per-step scalar is no tensor" if per_step else "",
+    )  # fmt: skip

@@ -286,19 +286,19 @@ def _filled(site: Site, value: float, shape: Any) -> TensorValue:
 
 @builtin()
 def zeros(site: Site, shape: Any = None) -> TensorValue:
-    """`zeros()` as an initial value, `zeros([N, D])` anywhere."""
+    """`zeros([N, D])`: zeros; an initial value needs no shape."""
     return _filled(site, 0, shape)
 
 
 @builtin()
 def ones(site: Site, shape: Any = None) -> TensorValue:
-    """`ones()` as an initial value, `ones([N, D])` anywhere."""
+    """`ones([N, D])`: ones; an initial value needs no shape."""
     return _filled(site, 1, shape)
 
 
 @builtin()
 def full(site: Site, value: Any, shape: Any = None) -> TensorValue:
-    """`full(0.1)` as an initial value, `full(0.1, [N, D])` anywhere."""
+    """`full(0.1, [N, D])`: one number everywhere; an initial value needs no shape."""
     return _filled(site, value, shape)
 
 

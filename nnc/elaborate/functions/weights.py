@@ -10,7 +10,9 @@ from nnc.elaborate.calls import Site, invoke
 from nnc.elaborate.functions.registry import builtin
 from nnc.elaborate.values import (
     CALLABLE,
+    Part,
     PathRef,
+    Stage,
     Template,
     TensorValue,
     TupleValue,
@@ -56,13 +58,23 @@ def weights(site: Site, net: Any) -> WeightsValue:
     """`weights(net)`: the tree of its parameters; arithmetic with equal trees and scalars, `sum`."""
     if isinstance(net, WeightsValue):
         return net
-    if not isinstance(net, (Template, PathRef)):
+    path = _path(net)
+    if path is None:
         raise site.wrong("E0310", f"`weights` of {describe(net)}", "net", "it takes an instance")
     if isinstance(net, Template) and net.override:
         prefix = net.path + "."
         kept = {p[len(prefix) :]: v for p, v in net.override.items()}
         return WeightsValue({p: site.cx.localize(v) for p, v in kept.items()}, net.path)
-    return weights_below(site, net.path)
+    return weights_below(site, path)
+
+
+def _path(net: Any) -> str | None:
+    """Below which path the weights of an instance, or of a stage that a `let` names, stand."""
+    if isinstance(net, (Template, PathRef)):
+        return net.path
+    parts = net.parts if isinstance(net, Stage) else ()
+    named = (p.naming.path(("", "")) for p in parts if isinstance(p, Part) and p.naming.active)
+    return next((path.rstrip(".") for path in named), None)
 
 
 @builtin()
@@ -151,7 +163,7 @@ def gradient(site: Site, y: TensorValue, wrt: Any) -> Any:
         raise site.wrong(
             "E0331", "`gradient` cannot be taken inside `scan`", help="`repeat` unrolls its rounds"
         )
-    if isinstance(wrt, (Template, PathRef)):
+    if _path(wrt) is not None:
         wrt = weights(site, wrt)
     if isinstance(wrt, TensorValue):
         (result,) = as_tuple(site.emit("gradient", y.tensor, wrt.tensor))

@@ -9,13 +9,13 @@ from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.module import Module
 from nnc.elaborate.places import place_names
 from nnc.elaborate.scope import Binding, Scope
-from nnc.elaborate.settings import Settings, read_settings
+from nnc.elaborate.settings import SCHEMA, Settings, read_settings
 from nnc.elaborate.statements import evaluate_let
-from nnc.elaborate.values import describe
+from nnc.elaborate.values import POISON, describe
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
 from nnc.language import tree
-from nnc.language.diagnostics import Diagnostic, error, suggest
+from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
 from nnc.language.tree import Span
 from nnc.language.walk import walk
 
@@ -90,6 +90,19 @@ class Section:
         return scope
 
 
+def missing(
+    section: tree.Section, setting: str, code: str, message: str, help: str, place: Span
+) -> NncError:
+    """A setting that a section lacks, or has as a `let`."""
+    for statement in section.body:
+        if isinstance(statement, tree.Let):
+            for name in statement.names:
+                if name.id == setting:
+                    label = Label(name.span, "this `let` makes a name, it sets nothing")
+                    return error(code, message, place, label, help=f"write `{setting} = ...`")
+    return error(code, message, place, help=help)
+
+
 def inner_sections(section: tree.Section, kind: str) -> list[tree.Section]:
     return [s for s in section.body if isinstance(s, tree.Section) and s.kind == kind]
 
@@ -126,6 +139,10 @@ def _define_lets(cx: Context, section: tree.Section, scope: Scope) -> None:
     for statement in section.body:
         if isinstance(statement, tree.Let):
             _define_let(cx, statement, scope)
+        elif isinstance(statement, tree.Set):
+            for name in statement.names:  # `net = ...` without `let` has an error of its own
+                if name.id not in SCHEMA["train"] and scope.find(name.id) is None:
+                    scope.define(name.id, POISON, name.span)
 
 
 def _define_let(cx: Context, statement: tree.Let, scope: Scope) -> None:

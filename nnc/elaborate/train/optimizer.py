@@ -10,7 +10,6 @@ from nnc.elaborate.arithmetic import as_tensor
 from nnc.elaborate.calls import apply
 from nnc.elaborate.context import Context, Naming
 from nnc.elaborate.scope import Scope
-from nnc.elaborate.settings import Settings
 from nnc.elaborate.values import (
     BlockValue,
     ListValue,
@@ -22,6 +21,7 @@ from nnc.elaborate.values import (
     TupleValue,
     describe,
 )
+from nnc.language import tree
 from nnc.language.diagnostics import error
 from nnc.language.tree import Span
 
@@ -29,16 +29,11 @@ from nnc.language.tree import Span
 Groups = list[tuple[str | None, Template]]
 
 
-def optimizer_groups(cx: Context, settings: Settings, scope: Scope, place: Span) -> Groups:
+def optimizer_groups(cx: Context, expr: tree.Expr, scope: Scope) -> Groups:
     """The groups of `optimizer = Adam(1e-3)` or `= [("*.b", Adam(1e-3)), (net, Adam(1e-4))]`."""
-    setting = settings.get("optimizer")
-    if setting is None:
-        raise error(
-            "E0424", "how are the weights updated?", place, help="write `optimizer = Adam(1e-3)`"
-        )
     with cx.assigned(naming=Naming("", {})):
-        value = cx.eval(setting.value, scope)
-    span = setting.value.span
+        value = cx.eval(expr, scope)
+    span = expr.span
     if not isinstance(value, ListValue):
         return [(None, _rule(value, span))]
     return [_group(item, span) for item in value.values]

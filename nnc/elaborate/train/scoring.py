@@ -18,26 +18,18 @@ from nnc.ir.program import Evaluation
 from nnc.ir.types import FLOATS
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, NncError, error
-from nnc.language.tree import Span
 from nnc.passes.autodiff import DifferentiationError, expand_gradients
 from nnc.passes.dead_code import dead_code
 from nnc.passes.split_evaluation import split_evaluation
 
 
 # ---------------------------------------------------------------- values
-def loss_value(
-    cx: Context, settings: Settings, scope: Scope, place: Span | None = None
-) -> TensorValue:
+def loss_value(cx: Context, settings: Settings, scope: Scope) -> TensorValue:
     """The loss: one float."""
-    setting = settings.get("loss")
-    if setting is None:
-        raise error(
-            "E0427", "there is no loss to minimize", place, help="write `loss = cross_entropy(...)`"
-        )
-    value = cx.eval(setting.value, scope)
+    span = settings["loss"].value.span
+    value = cx.eval(settings["loss"].value, scope)
     if isinstance(value, Poison):
         raise Poisoned
-    span = setting.value.span
     if not isinstance(value, TensorValue):
         raise error("E0428", f"the loss must be a scalar tensor; this is {describe(value)}", span)
     if value.rank or value.dtype not in FLOATS:
@@ -58,7 +50,7 @@ def metric_items(settings: Settings) -> tuple[tree.Argument, ...]:
     if not isinstance(setting.value, tree.Tuple) or not all(i.name for i in setting.value.items):
         raise error(
             "E0429",
-            "`metrics` names its values",
+            "each metric needs a name",
             setting.value.span,
             help="write `metrics = (accuracy = accuracy(logits, y))`",
         )

@@ -14,11 +14,13 @@ from nnc.elaborate.train.common import (
     as_setting,
     inner_sections,
     merged,
+    missing,
     named_arguments,
 )
 from nnc.elaborate.train.inference import forwards
 from nnc.elaborate.train.initial import initial_weights
 from nnc.elaborate.train.scoring import evaluations
+from nnc.elaborate.train.sharing import check_sharing
 from nnc.elaborate.train.step import StepBuilder
 from nnc.elaborate.train.stopping import early_stop
 from nnc.elaborate.types import in_steps
@@ -27,7 +29,6 @@ from nnc.ir.graph import Graph
 from nnc.ir.program import Phase, Step, Training
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
-
 
 #: Stands in for a count that has an error, so that the rest can be checked.
 ANY_COUNT = 1000
@@ -66,6 +67,7 @@ class TrainBuilder:
         stop = attempt(early_stop, section, self.clock)
         loads = attempt(initial_weights, section)
         attempt(self._unused_definitions)
+        attempt(check_sharing, section, phases, scored or [])
         self.errors.finish()
         training = Training(
             name=section.tree.name,
@@ -171,16 +173,16 @@ class TrainBuilder:
                 Label(settings["epochs"].span, "and here"),
             )
         if not chosen:
-            raise error(
-                "E0420",
-                "how long does this train?",
-                place,
-                help="write `epochs = 10` or `steps = 1_000`",
+            help = "write `epochs = 10` or `steps = 1_000`"
+            raise missing(
+                self.section.tree, "epochs", "E0420", "how long does this train?", help, place
             )
         expr = settings[chosen[0]].value
         value = self.section.static(expr)
         if isinstance(value, Duration):
-            return in_steps(self.section.module.context(), value, expr.span)
+            cx = self.section.module.context()
+            cx.world = self.world
+            return in_steps(cx, value, expr.span)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise error(
                 "E0418",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nnc.elaborate.calls import invoke
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.settings import Settings
-from nnc.elaborate.train.common import Section
+from nnc.elaborate.train.common import Section, missing
 from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_for
 from nnc.elaborate.train.scoring import finish_graph, loss_value
 from nnc.elaborate.values import (
@@ -64,10 +64,22 @@ class StepBuilder:
         return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
 
     def _loss(self) -> TensorValue:
-        return loss_value(self.cx, self.settings, self.scope, self.section.place)
+        if "loss" not in self.settings:
+            help = "write `loss = cross_entropy(...)`"
+            raise missing(
+                self.section.tree, "loss", "E0427", "there is no loss to minimize", help,
+                self.section.place,
+            )
+        return loss_value(self.cx, self.settings, self.scope)
 
     def _groups(self) -> Groups:
-        return optimizer_groups(self.cx, self.settings, self.scope, self.section.place)
+        if "optimizer" not in self.settings:
+            help = "write `optimizer = Adam(1e-3)`"
+            raise missing(
+                self.section.tree, "optimizer", "E0424", "how are the weights updated?", help,
+                self.section.place,
+            )
+        return optimizer_groups(self.cx, self.settings["optimizer"].value, self.scope)
 
     # ------------------------------------------------------------ what is updated
     def _update_prefixes(self) -> list[str] | None:
