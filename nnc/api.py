@@ -21,11 +21,11 @@ from nnc.ir.program import Forward, Training
 from nnc.language.diagnostics import error, suggest
 from nnc.passes.pipeline import optimize_training
 from nnc.train import checkpoint, session
-from nnc.train.checkpoint import Checkpoint, State
+from nnc.train.checkpoint import Checkpoint
 from nnc.train.evaluate import Scores, evaluate
 from nnc.train.initial import initial_state
 from nnc.train.loop import Result
-from nnc.train.module import execution, load_module, plan
+from nnc.train.module import execution, forward_of, load_module, plan
 from nnc.train.progress import Display
 from nnc.train.rundir import RunDir
 
@@ -107,7 +107,7 @@ class Model:
     def init(self, seed: int | None = None) -> Any:
         """A fresh state, a dict path -> array; `step` counts from 0 again."""
         self._executed = 0
-        return initial_state(self.training, self._plan.init, seed)
+        return initial_state(self.training, self._plan, seed)
 
     def batch(self, index: int) -> dict[str, np.ndarray]:
         """The training batches number `index` of all sources, as `source.field` -> array."""
@@ -135,7 +135,7 @@ class Model:
     def predict(self, state: Any, *inputs: Any, instance: str | None = None, **named: Any) -> Any:
         """The output of a model (the first one by default), for inputs in order or by name."""
         function, forward = forward_function(self.module, self.training, instance)
-        return function(state, *bind(forward, inputs, named).values())
+        return function(self.native(state), *bind(forward, inputs, named).values())
 
     def evaluate(self, state: Any, split: str = "val") -> Scores:
         """Loss and metrics over a whole split of the data."""
@@ -149,7 +149,7 @@ class Model:
             raise error("E0707", f"the data has no part `{split}`: its parts are {parts}")
         counters = {"step": 0, "updates": 0, "draw": 0, "seed": self.training.seed}
         with np.errstate(all="ignore"):
-            return evaluate(chosen, state, source, counters, split)
+            return evaluate(chosen, self.native(state), source, counters, split)
 
     def train(
         self,
@@ -169,11 +169,17 @@ class Model:
         new = RunDir.create(Path(out)) if out is not None else None
         return self.session.run(new, None, display, stop_requested)
 
-    def load_state(self, path: str | Path) -> State:
+    def load_state(self, path: str | Path) -> Any:
         """The weights in a checkpoint or in the directory of a run."""
         found, _ = session.find_checkpoint(Path(path))
         session.check_state(found.state, self.training)
-        return found.state
+        return self.native(found.state)
+
+    def native(self, state: Any) -> Any:
+        """`state` in the arrays of the backend's framework, be it so already or in NumPy's."""
+        if all(isinstance(value, np.ndarray) for value in state.values()):
+            return self._plan.border.from_numpy(state)
+        return state
 
 
 def from_checkpoint(found: Checkpoint) -> tuple[Model, list[str]]:
@@ -198,7 +204,7 @@ def from_checkpoint(found: Checkpoint) -> tuple[Model, list[str]]:
 def forward_function(
     module: Any, training: Training, instance: str | None
 ) -> tuple[Callable[..., Any], Forward]:
-    """The emitted `forward` of an instance, and its graph."""
+    """The emitted `forward` of an instance, on NumPy's arrays, and its graph."""
     by_name = {forward.name: forward for forward in training.forwards}
     if not by_name:
         raise error("E0707", "the program has no model to predict with")
@@ -210,7 +216,7 @@ def forward_function(
         )
     forward = by_name[instance] if instance else training.forwards[0]
     functions = {entry["name"]: entry["function"] for entry in module.PROGRAM["forwards"]}
-    return getattr(module, functions[forward.name]), forward
+    return forward_of(module, functions[forward.name]), forward
 
 
 def arguments(forward: Forward) -> dict[str, Any]:

@@ -5,7 +5,8 @@ A backend is a package that registers an object with the entry-point group `nnc.
     [project.entry-points."nnc.backends"]
     numpy = "nnc_numpy:backend"
 
-It imports this module, `nnc.ir` and `nnc.ops.registry`, and nothing else of nnc.
+It imports this module, `nnc.emit` (printing), `nnc.ir` and `nnc.ops.registry`, and nothing else of
+nnc.
 """
 
 from __future__ import annotations
@@ -91,12 +92,16 @@ def get(name: str) -> Backend:
 
 
 def legalized(
-    training: Training, backend: Backend, rewrite: Callable[[Graph], bool] = lambda graph: False
+    training: Training,
+    backend: Backend,
+    rewrite: Callable[[Graph], bool] = lambda graph: False,
+    host: Backend | None = None,
 ) -> Training:
     """A copy of `training` that holds only ops `backend` has an emitter for.
 
     `rewrite` is run on each graph and body after that, for what pays on this backend alone; it says
-    whether it changed anything.  A graph that was changed is optimized again.
+    whether it changed anything.  A graph that was changed is optimized again.  Where `init` is in
+    the terms of another backend, which is the rule, `host` is that one.
     """
 
     def rewrite_all(graph: Graph) -> bool:
@@ -114,7 +119,12 @@ def legalized(
         if rewrite_all(graph) or expanded:
             optimize(graph)
 
-    return map_graphs(training, run)
+    def run_initial(graph: Graph) -> None:
+        assert host is not None
+        if legalize(graph, host.emitters.keys(), host.name):
+            optimize(graph)
+
+    return map_graphs(training, run, run_initial if host else run)
 
 
 def load_source(path: str | Path) -> types.ModuleType:

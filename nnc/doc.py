@@ -1,8 +1,8 @@
 """What `nnc doc` and editors say about a name: the library, what is built in, readers, transforms.
 
 A definition of the library is shown with its text, which is in the language and short; what is
-built in with its signature.  Only the library's `##` comments and docstrings are read here: all that
-is said about a name stands beside its definition.
+built in with its signature.  All that is said about a name stands beside its definition, in `##`
+comments and docstrings; here it is only found.
 """
 
 from __future__ import annotations
@@ -108,7 +108,8 @@ def _scalars() -> Iterator[Entry]:
 
 def _host(kind: str, table: dict[str, Any]) -> Iterator[Entry]:
     for name, described in table.items():
-        yield Entry(name, kind, "data sections", _fields(described), inspect.getdoc(described) or "")
+        doc = inspect.getdoc(described) or ""
+        yield Entry(name, kind, "data sections", _fields(described), doc)
 
 
 # ---------------------------------------------------------------- signatures

@@ -22,8 +22,12 @@ WIDTH = 100
 
 @dataclass
 class Sources:
-    """Imports and definitions in an order in which each stands after those it uses."""
+    """Imports and definitions in an order in which each stands after those it uses.
 
+    `given` are names that the file defines itself.
+    """
+
+    given: frozenset[str] = frozenset()
     imports: set[str] = field(default_factory=set)
     definitions: dict[str, str] = field(default_factory=dict)
     _origins: dict[str, str] = field(default_factory=dict)  # name -> its module
@@ -41,20 +45,23 @@ class Sources:
             self.definitions[name] = ""  # in work, should it be recursive
             text, tree = _parsed(function)
             module = sys.modules[function.__module__]
-            for used in sorted(_global_names(tree) - {name}):
+            for used in sorted(_global_names(tree) - {name} - self.given):
                 self._add_global(module, used)
             del self.definitions[name]
             self.definitions[name] = text
         return name
 
     def _add_global(self, module: types.ModuleType, name: str) -> None:
-        value = module.__dict__.get(name)
-        if inspect.ismodule(value):
-            self.imports.add(_import_module(value.__name__, name))
-        elif callable(value) and getattr(value, "__module__", "").startswith("nnc"):
+        value: Any = module.__dict__.get(name)
+        if inspect.isfunction(inspect.unwrap(value)) and self._is_ours(value, module):
             self.add(value)
         elif name in module.__dict__:
-            self.imports.add(_import_from(module, name))
+            self.imports.add(_import_of(module, name))
+
+    def _is_ours(self, function: Callable[..., Any], module: types.ModuleType) -> bool:
+        """Whether `function` is of nnc, or of the package whose function uses it."""
+        package = function.__module__.partition(".")[0]
+        return package in ("nnc", module.__name__.partition(".")[0])
 
 
 @functools.cache
@@ -92,16 +99,13 @@ def _global_names(tree: ast.FunctionDef) -> set[str]:
     return {node.id for node in names if isinstance(node.ctx, ast.Load)} - bound
 
 
-def _import_module(full: str, name: str) -> str:
-    return f"import {full}" if full == name else f"import {full} as {name}"
-
-
-def _import_from(module: types.ModuleType, name: str) -> str:
+def _import_of(module: types.ModuleType, name: str) -> str:
     """The import that bound `name` in `module`."""
     for node in ast.parse(inspect.getsource(module)).body:
-        if isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.Import | ast.ImportFrom):
             for alias in node.names:
                 if (alias.asname or alias.name) == name:
+                    start = f"from {node.module} " if isinstance(node, ast.ImportFrom) else ""
                     renamed = f" as {alias.asname}" if alias.asname else ""
-                    return f"from {node.module} import {alias.name}{renamed}"
+                    return f"{start}import {alias.name}{renamed}"
     raise ValueError(f"`{name}` of {module.__name__} cannot be copied into an emitted file")

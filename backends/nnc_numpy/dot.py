@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
+from nnc.emit import ATOM, MUL, Dialect, Expr, Site
 from nnc.ir.graph import Node
 from nnc.ir.types import TensorType
 from nnc.ops.registry import OPS
-from nnc_numpy.expressions import ATOM, MUL, Expr, binary, call, method, strong
 
 Axes = tuple[int, ...]
 
 
-def dot(site: Any, node: Node, x: Expr, y: Expr) -> Expr:
+def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
     """`x @ y` for matrices, vectors and stacks of matrices; `_dot(...)` for all else."""
-    left, right = site.types
+    dialect, (left, right) = site.dialect, site.types
     contract, batch = node.attrs["contract"], node.attrs["batch"]
-    x, y = strong(x), strong(y)
+    x, y = dialect.strong(x), dialect.strong(y)
     if len(contract[0]) == 1 and _stacked(batch, left, right):
-        a = _as_left(x, left.rank, contract[0][0], len(batch[0]))
-        b = _as_right(y, right.rank, contract[1][0], len(batch[0]))
+        a = _as_left(dialect, x, left.rank, contract[0][0], len(batch[0]))
+        b = _as_right(dialect, y, right.rank, contract[1][0], len(batch[0]))
         if a is not None and b is not None:
-            return binary("@", MUL, a, b)
+            return dialect.binary("@", MUL, a, b)
     if not batch[0] and len(contract[0]) == 1 and contract[0][0] == left.rank - 1:
-        b = _as_right(y, right.rank, contract[1][0], 0)
+        b = _as_right(dialect, y, right.rank, contract[1][0], 0)
         if b is not None and right.rank == 2:
-            return _rows(x, left, b, node.type)
+            return _rows(dialect, x, b)
     if not contract[0] and not batch[0] and left.rank == right.rank == 1:
-        return call("np.outer", x, y)
+        return dialect.call("np.outer", x, y)
     evaluate = OPS["dot"].evaluate
     assert evaluate is not None
-    return call(site.helper(evaluate), x, y, contract=contract, batch=batch)
+    return dialect.call(site.helper(evaluate), x, y, contract=contract, batch=batch)
 
 
 def _stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> bool:
@@ -43,26 +42,26 @@ def _stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> b
     return ranks == {2} or (count == 0 and ranks <= {1, 2})
 
 
-def _as_left(x: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+def _as_left(dialect: Dialect, x: Expr, rank: int, summed: int, lead: int) -> Expr | None:
     """`x` with the summed axis last."""
     if summed == rank - 1:
         return x
-    return _flipped(x, rank) if summed == lead and rank == lead + 2 else None
+    return _flipped(dialect, x, rank) if summed == lead and rank == lead + 2 else None
 
 
-def _as_right(y: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+def _as_right(dialect: Dialect, y: Expr, rank: int, summed: int, lead: int) -> Expr | None:
     """`y` with the summed axis first of the last two."""
     if summed == max(rank - 2, 0):
         return y
-    return _flipped(y, rank) if summed == rank - 1 and rank == lead + 2 else None
+    return _flipped(dialect, y, rank) if summed == rank - 1 and rank == lead + 2 else None
 
 
-def _flipped(x: Expr, rank: int) -> Expr:
+def _flipped(dialect: Dialect, x: Expr, rank: int) -> Expr:
     if rank == 2:
         return Expr(f"{x.at(ATOM)}.T", size=x.size)
-    return method(x, "swapaxes", "-1", "-2")
+    return dialect.method(x, "swapaxes", "-1", "-2")
 
 
-def _rows(x: Expr, left: TensorType, y: Expr, result: TensorType) -> Expr:
+def _rows(dialect: Dialect, x: Expr, y: Expr) -> Expr:
     """x [..., K] @ y [K, M]: `matmul` would do one small product for each leading index."""
-    return replace(call("np.tensordot", x, y, axes=1), size=x.size + y.size + 1)
+    return replace(dialect.call("np.tensordot", x, y, axes=1), size=x.size + y.size + 1)

@@ -1,25 +1,15 @@
 """The spelling of each op in NumPy: one table from op to a function that prints it.
 
-Its keys say which ops may reach this backend (with `STATEMENTS` in `function.py`).
+Its keys, with the loops of `nnc.emit`, say which ops may reach this backend.
 """
 
 from __future__ import annotations
 
-from nnc_numpy.dot import dot
-from nnc_numpy.expressions import (
-    ADD,
-    AND,
-    COMPARE,
-    MUL,
-    OR,
-    SHIFT,
-    XOR,
-    Expr,
-    binary,
-    call,
-)
-from nnc_numpy.spellings import (
-    Emitter,
+from dataclasses import replace
+
+from nnc.emit import ADD, AND, COMPARE, MUL, OR, SHIFT, XOR, Emitter, Expr, Site
+from nnc.emit.layout import string
+from nnc.emit.spellings import (
     arg_reduction,
     argsort,
     bitcast,
@@ -29,13 +19,13 @@ from nnc_numpy.spellings import (
     const,
     copied,
     cumsum,
+    dims_text,
     function,
     iota,
     negated,
     negative,
     operator,
     pad,
-    random_bits,
     reduction,
     reshape,
     reverse,
@@ -46,43 +36,66 @@ from nnc_numpy.spellings import (
     transpose,
     where,
 )
+from nnc.ir.graph import Node
+from nnc_numpy import runtime
+from nnc_numpy.dot import dot
 
 _GEOMETRY = ("stride", "dilation", "low", "high", "groups")
 _POOLING = ("size", "stride", "low", "high")
 _WINDOW = ("axes", "size", "stride", "dilation")
 
+
+def inverse_root(site: Site, node: Node, x: Expr) -> Expr:
+    return site.dialect.binary("/", MUL, Expr("1.0"), site.dialect.call("np.sqrt", x))
+
+
+def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
+    """The words of a stream; a counter that is 0 is left out."""
+    seed, step, iteration, offset = xs
+    counters = {
+        "ordinal": Expr(str(node.attrs["ordinal"])),
+        "step": step,
+        "iteration": iteration,
+        "offset": offset,
+    }
+    options = {name: x.text for name, x in counters.items() if x.text != "0"}
+    name, shape = site.helper(runtime.random_bits), Expr(dims_text(node.attrs["shape"]))
+    path = Expr(string(node.attrs["path"]))
+    return site.dialect.call(name, shape, replace(seed, weak=""), path, **options)
+
+
 EMITTERS: dict[str, Emitter] = {
     # elementwise
     "neg": negative,
-    "abs": function("np.abs"),
-    "sign": function("np.sign"),
-    "exp": function("np.exp"),
-    "expm1": function("np.expm1"),
-    "log": function("np.log"),
-    "log1p": function("np.log1p"),
-    "sqrt": function("np.sqrt"),
-    "rsqrt": lambda site, node, x: binary("/", MUL, Expr("1.0"), call("np.sqrt", x)),
-    "sin": function("np.sin"),
-    "cos": function("np.cos"),
-    "tan": function("np.tan"),
-    "tanh": function("np.tanh"),
+    "abs": function("abs"),
+    "sign": function("sign"),
+    "exp": function("exp"),
+    "expm1": function("expm1"),
+    "log": function("log"),
+    "log1p": function("log1p"),
+    "sqrt": function("sqrt"),
+    "rsqrt": inverse_root,
+    "sin": function("sin"),
+    "cos": function("cos"),
+    "tan": function("tan"),
+    "tanh": function("tanh"),
     "erf": copied(),
     "erfinv": copied(),
-    "floor": function("np.floor"),
-    "ceil": function("np.ceil"),
-    "round": function("np.rint"),
+    "floor": function("floor"),
+    "ceil": function("ceil"),
+    "round": function("rint"),
     "not": negated,
-    "is_finite": function("np.isfinite"),
+    "is_finite": function("isfinite"),
     "add": operator("+", ADD),
     "sub": operator("-", ADD),
     "mul": operator("*", MUL),
     "div": operator("/", MUL),
-    "pow": function("np.power"),
+    "pow": function("power"),
     "rem": operator("%", MUL),
     "floordiv": operator("//", MUL),
-    "maximum": function("np.maximum"),
-    "minimum": function("np.minimum"),
-    "atan2": function("np.arctan2"),
+    "maximum": function("maximum"),
+    "minimum": function("minimum"),
+    "atan2": function("arctan2"),
     "and": operator("&", AND),
     "or": operator("|", OR),
     "xor": operator("^", XOR),

@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     }
     inputs = bind(forward, (), inputs)
     batched = all(type.rank and not isinstance(type.shape[0], int) for type in types.values())
-    outputs = predict.in_chunks(lambda *x: function(found.state, *x), inputs, batched)
+    state = model.native(found.state)
+    outputs = predict.in_chunks(lambda *x: function(state, *x), inputs, batched)
     if args.out is None:
         sys.stdout.write(predict.to_csv(outputs))
     else:

@@ -38,12 +38,13 @@ BATCH = "N"
 @dataclass(frozen=True)
 class Sample:
     """Stand-ins: `size` of a named dim (0: a symbol of its name), an `int`, a `bool`, and what
-    `...` stands for after the sample axis."""
+    `...` stands for after the sample axis (which weights, the inputs of an optimizer, lack)."""
 
     size: int
     whole: int
     flag: bool
     rest: tuple[int, ...]
+    batched: bool = True
 
     def dim(self, name: str) -> Dim:
         return symbol(name) if name == BATCH or not self.size else self.size
@@ -58,6 +59,7 @@ _SAMPLES = (
     Sample(64, 2, False, (64,)),
     Sample(16, 8, True, (64, 64)),
     Sample(64, 64, False, (64, 64, 64)),
+    Sample(64, 1, True, (64, 64), batched=False),
 )
 _LIMITS = frozenset(("E0271", "E0272", "E0273", "E0274"))  # without an end for any sample
 _Key = tuple[str, Span | None]
@@ -82,7 +84,7 @@ def check_alone(module: Module, item: tree.Fn | tree.Block, called: set[str]) ->
     except _Unknown:
         return []
     assert common is not None
-    return [symbolic.get(key, fault) for key, fault in common.items()]
+    return [symbolic.get(key, fault) for key, fault in reversed(common.items())]
 
 
 def _errors(
@@ -101,7 +103,7 @@ def _errors(
         run = _run_block if isinstance(item, tree.Block) else _run_function
         run(cx, module, item, sample)
     except NncError as failure:
-        return {(d.code, d.span): d for d in failure.diagnostics}
+        return {(d.code, d.span): d for d in reversed(failure.diagnostics)}  # the first of equals
     except Poisoned:
         return {}
     finally:
@@ -163,8 +165,9 @@ def _tensor(
         expr = item.value
         if isinstance(expr, tree.Ellipsis_):
             alone = len(declared.dims or ()) == 1
-            shape += [symbol(BATCH), *(sample.rest if alone else sample.rest[1:])]
-            names += [BATCH] + [None] * (len(shape) - len(names) - 1)
+            lead = [BATCH] if sample.batched else []
+            shape += [*map(symbol, lead), *(sample.rest if alone else sample.rest[1:])]
+            names += lead + [None] * (len(shape) - len(names) - len(lead))
             continue
         if isinstance(expr, tree.Name) and scope.find(expr.id) is None:
             size = sample.dim(expr.id if expr.id != "_" else "K")

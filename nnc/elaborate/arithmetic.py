@@ -45,6 +45,9 @@ BINARY: dict[str, tuple[str, Callable[[Any, Any], Any]]] = {
 }
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 Operand = tuple[Any, Span]
+MAX_INT = 1 << 64
+MAX_TERMS = 200  # of a symbolic size
+MAX_TEXT = 10_000
 
 
 def binary(cx: Context, symbol: str, left: Operand, right: Operand, span: Span) -> Any:
@@ -123,20 +126,44 @@ def _static(symbol: str, left: Operand, right: Operand, span: Span) -> Any:
     if isinstance(a, Duration) and is_number(b) and symbol in ("*", "/"):
         return Duration(BINARY[symbol][1](a.value, b), a.unit)
     if isinstance(a, str) and isinstance(b, str) and symbol == "+":
-        return a + b
+        return check_static(a + b, span)
     if not is_number(a) or not is_number(b):
         raise _no_operator(symbol, left, right, span)
     if symbol in COMPARISONS and (isinstance(a, Poly) or isinstance(b, Poly)):
         raise error("E0304", f"`{symbol}` of sizes that are not known here: {a} and {b}", span)
+    if symbol == "^" and is_int(a) and is_int(b):
+        _check_power(a, b, span)
     try:
         result = BINARY[symbol][1](a, b)
     except ZeroDivisionError:
         raise error("E0316", "division by zero", span, Label(right[1], "this is 0")) from None
     except (OverflowError, TypeError, ValueError):
         raise error("E0316", f"`{a} {symbol} {b}` has no finite value", span) from None
-    if isinstance(result, complex) or (isinstance(result, float) and not math.isfinite(result)):
-        raise error("E0316", f"`{a} {symbol} {b}` has no finite value", span)
-    return result
+    return check_static(result, span)
+
+
+def check_static(value: Any, span: Span) -> Any:
+    """`value`, unless it is no number or too large for any use; E0316."""
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        raise error("E0316", "this has no finite value", span)
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        raise error("E0316", f"a string of more than {MAX_TEXT:,} characters", span)
+    numbers = [c for _, c in value.terms] if isinstance(value, Poly) else [value]
+    large = any(isinstance(n, int) and abs(n) >= MAX_INT for n in numbers)
+    if large or len(numbers) > MAX_TERMS:
+        raise error("E0316", "this number is too large", span, help="ints are below 2^64")
+    return value
+
+
+def _check_power(base: Dim, exponent: Dim, span: Span) -> None:
+    """A power is refused before it fills the memory."""
+    small = isinstance(exponent, int) and exponent <= 64
+    if isinstance(base, Poly):
+        small = small and 0 <= exponent <= 16  # type: ignore[operator]
+    elif small:
+        small = base.bit_length() * exponent <= 128  # type: ignore[operator]
+    if not small and base not in (0, 1, -1):
+        raise error("E0316", "this number is too large", span, help="ints are below 2^64")
 
 
 def _equal(a: Any, b: Any, span: Span) -> bool:

@@ -496,10 +496,13 @@ def _apply_inline(cx: Context, template: Template, args: Args, span: Span) -> An
     ):
         if definition.inputs is None:
             body = run_body(cx, definition.body, scope, owner="block")
+            given = [(key or ("x" if i == 0 else f"x{i}"), v) for i, (key, v, _) in enumerate(args)]
+            _remember(cx, template, given, span)
             result = invoke(cx, body, args, span)
         else:
             bind_parameters(cx, definition.inputs, args, scope, owner, span, template)
-            _remember(cx, template, scope, span)
+            given = [(p.name, scope.bindings[p.name].value) for p in definition.inputs]
+            _remember(cx, template, given, span)
             result = run_body(cx, definition.body, scope, owner="block")
         if definition.result is not None:
             what = f"the result of {owner}"
@@ -523,28 +526,31 @@ class _overridden:
             self.cx.overrides.pop()
 
 
-def _remember(cx: Context, template: Template, scope: Scope, span: Span) -> None:
-    path = template.path
+def _remember(
+    cx: Context, template: Template, given: Sequence[tuple[str, Any]], span: Span
+) -> None:
+    """Note what an instance is applied to, for the graph of its inference."""
     if cx.state_path:
         return  # an optimizer
-    known = cx.world.applications.get(path)
-    symbolic = cx.batch is not None
-    if known is not None and not symbolic:
-        if known.template.block.definition is not template.block.definition:
-            raise error(
-                "E0223", f"two instances want the same place `{path}`", span,
-                Label(known.span, "the other one"), help="name them with `let`",
-            )
+    path, first = template.path, cx.world.applications.get(template.path)
+    if first is not None and cx.batch is None:
+        _check_place(path, first, template)
         return
-    arguments = []
-    for parameter in template.block.definition.inputs or ():
-        value = scope.bindings[parameter.name].value
-        if not isinstance(value, TensorValue):
-            return
-        arguments.append((parameter.name, value.type, value.names))
-    # What `with_weights` and `frozen` gave it belongs to this graph alone.
-    own = replace(template, override={}, frozen=False)
-    cx.world.applications[path] = Application(own, arguments, span)
+    given = [(name, value) for name, value in given if value is not None]
+    if all(isinstance(value, TensorValue) for _, value in given):
+        # What `with_weights` and `frozen` gave it belongs to this graph alone.
+        own = replace(template, override={}, frozen=False)
+        arguments = [(name, value.type, value.names) for name, value in given]
+        cx.world.applications[path] = Application(own, arguments, span)
+
+
+def _check_place(path: str, first: Application, template: Template) -> None:
+    own, other = template, first.template
+    if (own.span, own.iteration) != (other.span, other.iteration):
+        raise error(
+            "E0223", f"two instances want the same place `{path}`", own.span,
+            Label(other.span, "the other one"), help="name them with `let`",
+        )
 
 
 def _result(
@@ -631,6 +637,13 @@ def name_by_let(
         value.place, value.iteration = (name, name), at
     elif isinstance(value, Stage) and any(_belongs(part, naming) for part in value.parts):
         naming.active = True
+
+
+def as_layer(cx: Context, let: tree.Let, scope: Scope) -> Template:
+    """Layers composed with no tensor on the left are a layer: one instance with its name."""
+    (name,) = let.names
+    block = tree.Block("block", name.id, (), None, None, let.value, "", let.value.span, name.span)
+    return Template(BlockValue(block, scope), {}, cx.naming, ("", ""), let.value.span)
 
 
 def _belongs(part: Any, naming: Naming) -> bool:

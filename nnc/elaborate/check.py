@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from nnc.language.parser import parse
 from nnc.language.tree import Source
 
 STACK = 12_000  # Python frames: about fifteen for each call in a program
+MAX_ERRORS = 50  # definitions with errors after which the others are not looked at
 _MISSING = frozenset(("E0230", "E0401", "E0402", "E0417", "E0420", "E0424", "E0427"))
 
 
@@ -44,7 +47,7 @@ class Compiled:
         if self.faults and not lenient:
             raise NncError(*self.faults)
         self.data = Data(root, seed, roots, lenient)
-        with deep_stack():
+        with at_work():
             self.module = Module(source, self.program, self._context, self.data, self.given)
         self._check_given()
 
@@ -81,7 +84,7 @@ class Compiled:
             raise NncError(*_distinct(self.module.faults))
         section = self._train_section(name)
         try:
-            with deep_stack():
+            with at_work():
                 return TrainBuilder(
                     self.module, section, seed=seed, epochs=epochs, steps=steps
                 ).build()
@@ -107,7 +110,7 @@ class Compiled:
         """Every independent error of the program, in the order of the text."""
         data = self.data
         fresh = Compiled(self.source, data.root, self.given, data.seed, data.roots, lenient=True)
-        with deep_stack():
+        with at_work():
             return _diagnose(fresh)
 
 
@@ -123,9 +126,11 @@ def _diagnose(compiled: Compiled) -> list[Diagnostic]:
         problems.attempt(_check_train, module, section, called)
     for kind in (tree.Block, tree.Fn):
         for item in module.definitions():
-            if isinstance(item, kind) and item.name not in called:
+            unused = isinstance(item, kind) and item.name not in called
+            if unused and len(problems.found) < MAX_ERRORS:
                 problems.found.extend(check_alone(module, item, called))
-    found = [*problems.found, *data.faults, *unknown_names(module)]
+    unreached = islice(unknown_names(module), MAX_ERRORS)
+    found = [*problems.found, *data.faults, *unreached]
     return _distinct(_without_aftermath(found, bool(compiled.faults)))
 
 
@@ -153,14 +158,17 @@ def _check_train(module: Module, section: tree.Section, called: set[str]) -> Non
 
 
 @contextmanager
-def deep_stack() -> Iterator[None]:
-    """Room for nested calls of a program; Python's own limit is meant for other recursions."""
-    before = sys.getrecursionlimit()
+def at_work() -> Iterator[None]:
+    """Room for nested calls of a program, and no search for garbage where all is still needed."""
+    before, collects = sys.getrecursionlimit(), gc.isenabled()
     sys.setrecursionlimit(max(before, STACK))
+    gc.disable()
     try:
         yield
     finally:
         sys.setrecursionlimit(before)
+        if collects:
+            gc.enable()
 
 
 def _distinct(diagnostics: Any) -> list[Diagnostic]:

@@ -11,10 +11,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nnc.elaborate.scope import Scope
-from nnc.elaborate.values import Host, ListValue, Template, TensorValue, TupleValue, WeightsValue
+from nnc.elaborate.values import (
+    Host,
+    ListValue,
+    Poisoned,
+    Template,
+    TensorValue,
+    TupleValue,
+    WeightsValue,
+)
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import Dim, Poly
 from nnc.ir.graph import Graph, Origin, Value
@@ -29,9 +37,11 @@ from nnc.ops.registry import OpError
 if TYPE_CHECKING:
     from nnc.elaborate.data import Data
 
+T = TypeVar("T")
+
 MAX_DEPTH = 200  # nested calls of blocks and functions
-MAX_CALLS = 500_000  # calls and rounds of loops in one graph
-MAX_NODES = 400_000
+MAX_CALLS = 50_000  # calls and rounds of loops in one graph
+MAX_NODES = 200_000
 MAX_WEIGHTS = 10_000  # tensors of weights and buffers
 MAX_PARAMETERS = 20_000_000_000  # numbers in them
 
@@ -87,6 +97,7 @@ class World:
     applications: dict[str, Application] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)  # names of the blocks and functions that ran
     open_sizes: frozenset[str] = frozenset()  # symbols that may size weights
+    exhausted: bool = False  # a graph has had more calls than any may have
     weights: int = 0  # tensors of weights and buffers
     parameters: int = 0  # numbers in the weights
     steps: int | None = None
@@ -119,6 +130,19 @@ class Frame:
     builder: Builder
     captures: dict[Value, Tensor] = field(default_factory=dict)
     counting: Counting | None = None
+
+    numbers: dict[str, int] = field(default_factory=dict)  # how often a name was wanted
+
+    def new_name(self, hint: str) -> str:
+        """`hint`, or with a number where an input has that name."""
+        if not self.numbers:
+            self.numbers = dict.fromkeys(self.builder.graph.input_names, 1)
+        name = hint
+        while name in self.numbers:
+            self.numbers[hint] += 1
+            name = f"{hint}_{self.numbers[hint]}"
+        self.numbers[name] = 1
+        return name
 
     def captured(self, inner: Tensor) -> Value | None:
         """The value outside that `inner` stands for."""
@@ -194,28 +218,32 @@ class Context:
         )
 
     def spend(self, amount: int, span: Span) -> None:
-        """Count calls and rounds, so that no short text runs for hours."""
+        """Count calls and rounds, so that no short text runs for hours; E0274 once."""
+        if self.world.exhausted:
+            raise Poisoned
         self.work += amount
         if self.work > MAX_CALLS:
+            self.world.exhausted = True
             raise error(
-                "E0274", f"the program unrolls into more than {MAX_CALLS:,} calls and rounds",
-                self.user_span(span),
+                "E0274", f"more than {MAX_CALLS:,} calls and rounds of loops", self.user_span(span),
+                help="`repeat` and `for` are unrolled; `scan` is a loop in the graph",
             )
 
     def size(self) -> tuple[int, int, int]:
-        """What has grown so far: operations, weights, numbers in them."""
-        return len(self.root.graph), self.world.weights, self.world.parameters
+        """What has grown so far: weights, numbers in them, operations."""
+        return self.world.weights, self.world.parameters, len(self.root.graph)
 
     def check_growth(self, before: tuple[int, int, int], rounds: int, span: Span) -> None:
         """Refuse a loop by its first round, before the others are built."""
         limits = (
-            ("E0272", "operations", MAX_NODES),
             ("E0273", "weights", MAX_WEIGHTS),
             ("E0273", "parameters", MAX_PARAMETERS),
+            ("E0272", "operations", MAX_NODES),
         )
         for (code, what, limit), old, new in zip(limits, before, self.size(), strict=True):
             total = old + (new - old) * rounds
             if new > old and total > limit:
+                self.world.exhausted = True
                 raise error(
                     code, f"{rounds:,} rounds make {total:,} {what}; at most {limit:,} are built",
                     self.user_span(span),
@@ -279,6 +307,7 @@ class Context:
 
     def check_size(self, span: Span) -> None:
         if len(self.root.graph) > MAX_NODES:
+            self.world.exhausted = True
             raise error(
                 "E0272", f"the graph has more than {MAX_NODES:,} operations", self.user_span(span)
             )
@@ -301,21 +330,12 @@ class Context:
         for frame in self.frames[depth + 1 :]:
             inner = frame.captures.get(tensor.value)
             if inner is None:
-                name = self._capture_name(frame, tensor)
+                hint = tensor.builder.graph.producer(tensor.value).name or "captured"
+                name = frame.new_name(hint)
                 inner = frame.builder.input(name, tensor.type, "capture")
                 frame.captures[tensor.value] = inner
             tensor = inner
         return tensor
-
-    @staticmethod
-    def _capture_name(frame: Frame, tensor: Tensor) -> str:
-        hint = tensor.builder.graph.producer(tensor.value).name or "captured"
-        taken = set(frame.builder.graph.input_names)
-        name, number = hint, 1
-        while name in taken:
-            number += 1
-            name = f"{hint}_{number}"
-        return name
 
     def localize(self, value: Any) -> Any:
         """`value` with every tensor in it made local."""
@@ -328,6 +348,16 @@ class Context:
         if isinstance(value, ListValue):
             return ListValue(tuple(map(self.localize, value.values)))
         return value
+
+    def once_defined(self, found: Callable[[], T]) -> T:
+        """What `found` gives, if need be after a definition further on in the section has run."""
+        result = found()
+        for definition in self.pending() if not result else ():
+            definition()
+            result = found()
+            if result:
+                break
+        return result
 
     # ------------------------------------------------------------ numbers to tensors
     def constant(self, value: Any, dtype: str) -> Tensor:

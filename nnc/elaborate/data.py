@@ -10,10 +10,19 @@ from nnc.elaborate.collected import Collected
 from nnc.elaborate.pipelines import pipeline
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import unknown_type
-from nnc.elaborate.values import Poisoned, Provenance, TensorValue, TupleValue, describe, is_number
+from nnc.elaborate.values import (
+    POISON,
+    Poison,
+    Poisoned,
+    Provenance,
+    TensorValue,
+    TupleValue,
+    describe,
+    is_number,
+)
 from nnc.ir.types import DTYPES, TensorType
 from nnc.language import tree
-from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
+from nnc.language.diagnostics import Diagnostic, Label, NncError, error, nearest, suggest
 from nnc.language.tree import Span
 
 if TYPE_CHECKING:
@@ -165,7 +174,7 @@ class Data:
                 self.declared[name][one.name] = declared
                 type = TensorType(declared.dtype, (1, *declared.shape))  # type: ignore[arg-type]
                 unread.arrays[one.name] = type
-        values = quiet.attempt(_values, cx, found) or {}
+        values = _values(cx, found, quiet)
         unread.batch = quiet.attempt(_batch, found.section, values) or unread.batch
         split = quiet.attempt(_split, found.section, values.get("split"))
         unread.parts = {part: range(1) for part in split or unread.parts}
@@ -178,13 +187,12 @@ def _settings(cx: Context, found: DataSection) -> dict[str, Any]:
     problems = Collected()
     section = found.section
     problems.found.extend(_misplaced(section))
-    values = problems.attempt(_values, cx, found)
-    if values is not None:
-        settings = {
-            "batch": problems.attempt(_batch, section, values),
-            "split": problems.attempt(_split, section, values.get("split")),
-            "shuffle": problems.attempt(_shuffle, section, values),
-        }
+    values = _values(cx, found, problems)
+    settings = {
+        "batch": problems.attempt(_batch, section, values),
+        "split": problems.attempt(_split, section, values.get("split")),
+        "shuffle": problems.attempt(_shuffle, section, values),
+    }
     problems.finish()
     return settings
 
@@ -211,23 +219,27 @@ def _misplaced(section: tree.Section) -> list[Diagnostic]:
     return found
 
 
-def _values(cx: Context, found: DataSection) -> dict[str, Any]:
+def _values(cx: Context, found: DataSection, problems: Collected) -> dict[str, Any]:
+    """Setting -> value; POISON for one that has an error."""
     settings: dict[str, tree.Set] = {}
-    problems = Collected()
+    meant: dict[str, tree.Set] = {}
     for statement in found.section.body:
         if isinstance(statement, tree.Set):
-            problems.attempt(_setting, statement, settings)
-    values = {
-        name: problems.attempt(cx.eval, statement.value, found.scope)
-        for name, statement in settings.items()
-    }
-    problems.finish()
+            problems.attempt(_setting, statement, settings, meant)
+    values: dict[str, Any] = {}
+    for name, statement in {**meant, **settings}.items():
+        value = problems.attempt(cx.eval, statement.value, found.scope)
+        values[name] = POISON if value is None else value
     return values
 
 
-def _setting(statement: tree.Set, settings: dict[str, tree.Set]) -> None:
+def _setting(
+    statement: tree.Set, settings: dict[str, tree.Set], meant: dict[str, tree.Set]
+) -> None:
     key = statement.names[0]
     if key.id not in SETTINGS:
+        if near := nearest(key.id, SETTINGS):
+            meant[near] = statement
         raise error(
             "E0403", f"`data` has no setting `{key.id}`", key.span,
             help=suggest(key.id, SETTINGS)
@@ -242,6 +254,8 @@ def _setting(statement: tree.Set, settings: dict[str, tree.Set]) -> None:
 
 def _batch(section: tree.Section, values: dict[str, Any]) -> int:
     batch = values.get("batch")
+    if isinstance(batch, Poison):
+        raise Poisoned
     if isinstance(batch, int) and not isinstance(batch, bool) and batch >= 1:
         return batch
     place = _place_of(section, "batch")
@@ -254,6 +268,8 @@ def _batch(section: tree.Section, values: dict[str, Any]) -> int:
 def _split(section: tree.Section, value: Any) -> dict[str, float] | None:
     if value is None:
         return None
+    if isinstance(value, Poison):
+        raise Poisoned
     place = _place_of(section, "split")
     parts = dict(value.items) if isinstance(value, TupleValue) else {}
     if not parts or not all(name and is_number(v) for name, v in parts.items()):
@@ -264,6 +280,8 @@ def _split(section: tree.Section, value: Any) -> dict[str, float] | None:
 
 def _shuffle(section: tree.Section, values: dict[str, Any]) -> bool:
     shuffle = values.get("shuffle", True)
+    if isinstance(shuffle, Poison):
+        raise Poisoned
     if not isinstance(shuffle, bool):
         raise error("E0310", f"`shuffle` is `true` or `false`; this is {describe(shuffle)}",
                     _place_of(section, "shuffle"))

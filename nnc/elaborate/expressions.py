@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from nnc.elaborate.arithmetic import binary, host_expr, host_kind, invert, negate
+from nnc.elaborate.arithmetic import binary, check_static, host_expr, host_kind, invert, negate
 from nnc.elaborate.calls import (
     call,
     check_stage,
@@ -44,7 +44,6 @@ from nnc.language.diagnostics import error, suggest
 UNITS = {
     "epochs": "epochs", "epoch": "epochs", "steps": "steps", "step": "steps",
 }
-MAX_REPEAT = 100_000
 
 
 def _name(cx: Context, expr: tree.Name, scope: Scope) -> Any:
@@ -68,7 +67,7 @@ def _name(cx: Context, expr: tree.Name, scope: Scope) -> Any:
 
 def _number(cx: Context, expr: tree.Number, scope: Scope) -> Any:
     if not expr.unit:
-        return expr.value
+        return check_static(expr.value, expr.span)
     if expr.unit == "%":
         return expr.value / 100
     if expr.unit not in UNITS:
@@ -257,7 +256,6 @@ def iterations(
     before = cx.size()
     rounds = list(_rounds(cx, expr, scope))
     head = expr.count if isinstance(expr, tree.Repeat) else expr.sequence
-    cx.spend(len(rounds), head.span)
     for number, inner in rounds:
         yield number, inner
         if number == 0:
@@ -273,7 +271,7 @@ def _rounds(
             raise error(
                 "E0253", f"`repeat` needs a count; this is {describe(count)}", expr.count.span
             )
-        _check_count(count, expr.count)
+        cx.spend(count, expr.count.span)
         for number in range(count):
             yield number, Scope(scope, "repeat")
         return
@@ -299,18 +297,13 @@ def _sequence(cx: Context, expr: tree.For, scope: Scope) -> Any:
         return sequence.values
     if isinstance(sequence, RangeValue):
         if isinstance(sequence.start, int) and isinstance(sequence.stop, int):
-            _check_count(sequence.stop - sequence.start, expr.sequence)
+            cx.spend(max(sequence.stop - sequence.start, 0), expr.sequence.span)
             return range(sequence.start, sequence.stop)
     help = "`scan` runs over the steps of a tensor" if isinstance(sequence, TensorValue) else ""
     raise error(
         "E0253", f"`for` needs a list or a range; this is {describe(sequence)}",
         expr.sequence.span, help=help,
     )
-
-
-def _check_count(count: int, expr: tree.Expr) -> None:
-    if count > MAX_REPEAT:
-        raise error("E0274", f"{count:,} rounds; at most {MAX_REPEAT:,} are unrolled", expr.span)
 
 
 def _loop(cx: Context, expr: Any, scope: Scope) -> Any:

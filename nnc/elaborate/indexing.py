@@ -62,17 +62,18 @@ def attribute(cx: Context, value: Any, expr: tree.Attribute, scope: Scope) -> An
 
 def _inside(cx: Context, path: str, name: str, span: Span) -> Any:
     """A weight, or what stands below an instance."""
-    inner = f"{path}.{name}"
+    inner, start = f"{path}.{name}", path + "."
     for given in reversed(cx.overrides):
         if inner in given:
             return cx.localize(given[inner])
+    cx.once_defined(lambda: [p for p in cx.world.state if p.startswith(start)])
     entry = cx.world.state.get(inner)
     if entry is not None:
         return TensorValue(cx.input(inner, entry.type, "state"), cx.world.names[inner])
     known = cx.world.applications.get(inner)
     if known is not None:
         return known.template
-    below = {p[len(path) + 1 :].split(".")[0] for p in cx.world.state if p.startswith(path + ".")}
+    below = {p[len(start) :].split(".")[0] for p in cx.world.state if p.startswith(start)}
     if name in below:
         return PathRef(inner)
     if not below:

@@ -33,6 +33,10 @@ class Binding:
             # The error belongs to the definition; every further use stays silent.
             self.value, self.compute = POISON, None
             raise
+        except RecursionError:
+            self.value, self.compute = POISON, None
+            raise error("E0271", f"`{name}` needs too many definitions, one inside the other",
+                        self.span or use) from None
         finally:
             self.busy = False
         self.compute = None

@@ -7,7 +7,7 @@ from typing import Any
 from nnc.elaborate.context import MAX_PARAMETERS, MAX_WEIGHTS, Context
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import declared_type
-from nnc.elaborate.values import Deferred, Poison, Poisoned, TensorValue, describe
+from nnc.elaborate.values import Deferred, Host, Poison, Poisoned, TensorValue, describe, is_number
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph
 from nnc.ir.program import StateEntry
@@ -87,6 +87,7 @@ def _first_declaration(
     cx.world.declared[path] = cx.user_span(cx.calls[-1][1] if cx.calls else decl.span)
     cx.world.weights += kind != "optimizer"
     if cx.world.weights > MAX_WEIGHTS:
+        cx.world.exhausted = True
         raise error("E0273", f"more than {MAX_WEIGHTS:,} weights", cx.user_span(decl.span))
     cx.world.parameters += type.size if kind == "param" and isinstance(type.size, int) else 0
     if cx.world.parameters > MAX_PARAMETERS:
@@ -127,7 +128,13 @@ def initial_value(
         value = inner.eval(expr, scope)
         if isinstance(value, Poison):
             raise Poisoned
-        result = as_tensor(inner, value, type.dtype, _given(expr, scope))
+        place = _given(expr, scope)
+        if not isinstance(value, (TensorValue, Host)) and not is_number(value):
+            raise error(
+                "E0311", f"an initial value is a tensor or a number; this is {describe(value)}",
+                place, help="such as `zeros()`, `glorot_uniform()` or `0.1`",
+            )
+        result = as_tensor(inner, value, type.dtype, place)
     if result.type != type:
         if result.rank == 0:
             result = TensorValue(result.tensor.expand(type.shape), (None,) * type.rank)

@@ -186,6 +186,11 @@ class Template:
     def path(self) -> str:
         return self.naming.path(self.place, self.iteration)
 
+    @property
+    def has_own_name(self) -> bool:
+        """Whether a `let` gave it its name, and not the count of its block."""
+        return not self.naming.names
+
 
 @dataclass(frozen=True)
 class Part:

@@ -9,8 +9,9 @@ Bodies of loops and calls are graphs of their own, held in an attribute of their
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
 import networkx
@@ -94,30 +95,51 @@ class Graph:
     _next: int = 0
 
     # ------------------------------------------------------------ reading
+    # networkx's own dictionaries, without the views in front of them: passes read these most.
     def node(self, id: int) -> Node:
-        return self.nx.nodes[id]["node"]
+        return self.nx._node[id]["node"]  # type: ignore[no-any-return]
 
     def producer(self, value: Value) -> Node:
         return self.node(value.node)
 
     def type(self, value: Value) -> TensorType:
-        return self.node(value.node).types[value.index]
+        node: Node = self.nx._node[value.node]["node"]
+        return node.types[value.index]
 
     def __len__(self) -> int:
         return len(self.nx)
 
     def __iter__(self) -> Iterator[Node]:
         """Nodes in a topological order that keeps the order of creation where it can."""
-        for id in networkx.lexicographical_topological_sort(self.nx):
-            yield self.node(id)
+        return map(self.node, self._order())
+
+    def _order(self) -> list[int]:
+        """The lexicographically first topological order of the ids."""
+        ids = sorted(self.nx._node)
+        if all(value.node < id for id in ids for value in self.node(id).operands):
+            return ids
+        waiting = {id: len(self.node(id).operands) for id in ids}
+        ready = [id for id in ids if not waiting[id]]  # sorted, so a heap already
+        order = []
+        while ready:
+            id = heappop(ready)
+            order.append(id)
+            for consumer, edges in self.nx._adj[id].items():
+                waiting[consumer] -= len(edges)
+                if not waiting[consumer]:
+                    heappush(ready, consumer)
+        if len(order) < len(ids):
+            raise networkx.NetworkXUnfeasible("the graph has a cycle")
+        return order
 
     def users(self, value: Value) -> list[tuple[Node, int]]:
         """The (node, operand index) pairs that read `value`; outputs are not among them."""
-        found = []
-        for _, consumer, key, result in self.nx.out_edges(value.node, keys=True, data="result"):
-            if result == value.index:
-                found.append((self.node(consumer), key))
-        return found
+        return [
+            (self.node(consumer), key)
+            for consumer, edges in self.nx._adj[value.node].items()
+            for key, data in edges.items()
+            if data["result"] == value.index
+        ]
 
     def input_named(self, name: str) -> Value:
         for id in self.inputs:
@@ -175,6 +197,15 @@ class Graph:
             if value == old:
                 self.outputs[name] = new
         return users
+
+    def replace_results(self, node: Node, new: Sequence[Value]) -> None:
+        """Let every user and output of `node` read `new`, one value a result of it."""
+        for consumer in [self.node(id) for id in self.nx._adj[node.id]]:
+            operands = (new[v.index] if v.node == node.id else v for v in consumer.operands)
+            self.set_operands(consumer, operands)
+        for name, value in self.outputs.items():
+            if value.node == node.id:
+                self.outputs[name] = new[value.index]
 
     def remove(self, id: int) -> None:
         """Remove a node that nothing reads."""

@@ -83,15 +83,19 @@ def active_values(
     `within` leaves out other nodes.
     """
     active: set[Value] = set()
-    stack = list(sources)
+    followed: set[int] = set()  # nodes whose results are on the stack or were
+    stack = [value for value in sources if within is None or value.node in within]
     while stack:
         value = stack.pop()
-        if value in active or (within is not None and value.node not in within):
+        if value in active:
             continue
         active.add(value)
         for consumer, _ in graph.users(value):
-            if not OPS[consumer.op].zero_gradient:
-                stack.extend(v for v in results(consumer) if graph.type(v).is_float)
+            outside = within is not None and consumer.id not in within
+            if consumer.id in followed or outside or OPS[consumer.op].zero_gradient:
+                continue
+            followed.add(consumer.id)
+            stack.extend(v for v in results(consumer) if graph.type(v).is_float)
     return active
 
 

@@ -6,7 +6,6 @@ Anything below the command line that finds a fault in a program raises `NncError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,8 +53,43 @@ def suggest(word: str, candidates: Iterable[str]) -> str:
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:
-    """The candidate that `word` may be a misspelling of, or ""."""
-    known = list(candidates)
-    lower = {c.lower(): c for c in known}
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return near[0] if near else lower.get(word.lower(), "")
+    """The candidate that `word` may be a misspelling of, or "".
+
+    One slip is forgiven in a short word, three in a long one; a word may also lack its end
+    (`acc`) or have more of one (`batch_size`).
+    """
+    allowed = 1 if len(word) < 5 else 2 if len(word) < 9 else 3
+    best, least = "", float("inf")
+    for candidate in candidates:
+        slips: float = edits(word, candidate)
+        short, long = sorted((word, candidate), key=len)
+        if (len(short) > 2 and long.startswith(short)) or _plain(word) == _plain(candidate):
+            slips = min(slips, allowed)
+        if slips <= allowed and slips < len(short):
+            slips += (word[:1].isupper() != candidate[:1].isupper()) / 2
+            if slips < least:
+                best, least = candidate, slips
+    return best
+
+
+def _plain(word: str) -> str:
+    return word.replace("_", "").lower()
+
+
+def edits(a: str, b: str) -> int:
+    """How many letters to insert, remove, replace or swap with the next turn `a` into `b`
+    (optimal string alignment); case does not count."""
+    if abs(len(a) - len(b)) > 3:
+        return max(len(a), len(b))
+    a, b = a.lower(), b.lower()
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        above, row, older = row, [i], before
+        for j, y in enumerate(b, 1):
+            cost = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and y == a[i - 2]:
+                cost = min(cost, older[j - 2] + 1)
+            row.append(cost)
+        before = above
+    return row[-1]

@@ -73,11 +73,18 @@ def optimize_training(
         optimize(graph, passes, after)
 
 
-def map_graphs(training: Training, change: Callable[[Graph], None]) -> Training:
-    """A copy of `training` whose graphs are copies that `change` has been run on."""
+def map_graphs(
+    training: Training,
+    change: Callable[[Graph], None],
+    change_initial: Callable[[Graph], None] | None = None,
+) -> Training:
+    """A copy of `training` whose graphs are copies that `change` has been run on.
+
+    Graphs of initial values go through `change_initial` instead where that is given.
+    """
     copies: dict[int, Graph] = {}
 
-    def changed(graph: Graph) -> Graph:
+    def changed(graph: Graph, change: Callable[[Graph], None] = change) -> Graph:
         if id(graph) not in copies:
             copy = graph.copy()
             change(copy)
@@ -87,7 +94,8 @@ def map_graphs(training: Training, change: Callable[[Graph], None]) -> Training:
     return replace(
         training,
         state={
-            path: replace(entry, init=changed(entry.init)) for path, entry in training.state.items()
+            path: replace(entry, init=changed(entry.init, change_initial or change))
+            for path, entry in training.state.items()
         },
         phases=[
             replace(phase, steps=[replace(step, graph=changed(step.graph)) for step in phase.steps])

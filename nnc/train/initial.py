@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,21 @@ from safetensors import SafetensorError
 from nnc.ir.program import Load, Training
 from nnc.ir.types import NUMPY_DTYPES
 from nnc.language.diagnostics import error, suggest
+from nnc.train.module import Plan
 
 
-def initial_state(training: Training, init: Callable[[int], Any], seed: int | None = None) -> Any:
-    """What `init(seed)` gives, with the entries that `init = load(...)` names replaced."""
-    state = init(training.seed if seed is None else seed)
+def initial_state(training: Training, plan: Plan, seed: int | None = None) -> Any:
+    """What `init(seed)` gives, with the entries that `init = load(...)` names replaced.
+
+    Arrays are those of the emitted file's framework.
+    """
+    state = plan.init(training.seed if seed is None else seed)
+    if not training.loads:
+        return state
+    arrays = plan.border.to_numpy(state)
     for load in training.loads:
-        for path, value in _loaded(load, training).items():
-            state[path] = value
-    return state
+        arrays |= _loaded(load, training)
+    return plan.border.from_numpy(arrays)
 
 
 def _loaded(load: Load, training: Training) -> dict[str, np.ndarray]:

@@ -75,7 +75,7 @@ class Loop:
     # ------------------------------------------------------------ begin and end
     def resume(self, found: Checkpoint) -> None:
         """Go on from `found`, and the best state beside it, instead of from `init`."""
-        self.state = found.state
+        self.state = self.plan.border.from_numpy(copy_state(found.state))
         self.counters = Counters.from_json(found.meta["counters"])
         if self.run_dir is None:
             return
@@ -92,8 +92,8 @@ class Loop:
         """Train to the end, or to a request to stop; `NncError` at a value that is not finite."""
         with np.errstate(all="ignore"):  # the loop itself looks for what is not finite
             if self.state is None:
-                self.state = initial_state(self.training, self.plan.init)
-            self.good = copy_state(self.state), self.counters.copy()
+                self.state = initial_state(self.training, self.plan)
+            self.good = self._state_now(), self.counters.copy()
             self.display.start(self.plan.cycles, self.counters.step, self.training.steps_per_epoch)
             try:
                 reason = self._cycles()
@@ -136,9 +136,14 @@ class Loop:
 
     def _guard(self) -> None:
         """Check that the state is finite and keep a copy of it."""
-        if nonfinite.turned_bad(self.state, self.good[0]) is not None:
+        state = self._state_now()
+        if nonfinite.turned_bad(state, self.good[0]) is not None:
             self._fail(self.counters.step)
-        self.good = copy_state(self.state), self.counters.copy()
+        self.good = state, self.counters.copy()
+
+    def _state_now(self) -> State:
+        """A copy of the state in NumPy's arrays."""
+        return copy_state(self.plan.border.to_numpy(self.state))
 
     def _fail(self, end: int) -> NoReturn:
         """Save the last good state, find out what went wrong before cycle `end`, and say so."""
@@ -181,14 +186,15 @@ class Loop:
         counts["seed"] = self.training.seed
         return evaluate.evaluate(plan, state, source, counts, stop_requested=self.stop_requested)
 
-    def _final_state(self) -> tuple[Any, Counters]:
-        """The best state where the program stops early, else the last one."""
+    def _final_state(self) -> tuple[State, Counters]:
+        """The best state where the program stops early, else the last one, which `save` copied."""
         if self.training.stop is not None and self.best is not None:
             return self.best
-        return self.state, self.counters
+        return self.good
 
     def _final_scores(self) -> list[Scores]:
-        state, counters = self._final_state()
+        best, counters = self._final_state()
+        state = self.plan.border.from_numpy(copy_state(best))
         scores = []
         for plan in self.plan.evaluations:
             scores.append(self._evaluate(plan, state))

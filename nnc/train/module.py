@@ -2,6 +2,10 @@
 
 The loop runs exactly the file that `nnc compile` prints; this is the only place that knows which
 names such a file has (docs/architecture.md, "Backends").
+
+A file of another framework may define `from_numpy` and `to_numpy`, which convert dicts of arrays.
+Batches, accumulators and outputs are converted here, so that all around it sees NumPy; the state
+alone stays the framework's from step to step, and whoever looks into it calls `to_numpy` first.
 """
 
 from __future__ import annotations
@@ -17,10 +21,25 @@ from typing import Any
 from nnc.ir.graph import Graph
 from nnc.ir.program import Evaluation, Step, Training
 
+Arrays = dict[str, Any]
+Convert = Callable[[Arrays], Arrays]
+
+
+@dataclass(frozen=True)
+class Border:
+    """Between NumPy's arrays and those of a framework, both ways; both are NumPy's by default."""
+
+    from_numpy: Convert = dict
+    to_numpy: Convert = dict
+
+    @staticmethod
+    def of(module: types.ModuleType) -> Border:
+        return Border(getattr(module, "from_numpy", dict), getattr(module, "to_numpy", dict))
+
 
 @dataclass(frozen=True)
 class StepPlan:
-    """One `step` section as the loop runs it."""
+    """One `step` section as the loop runs it: batch and outputs are NumPy's."""
 
     name: str
     run: Callable[[Any, Any, Any], tuple[Any, Any]]
@@ -53,6 +72,7 @@ class Plan:
     init: Callable[[int], Any]
     phases: tuple[PhasePlan, ...]
     evaluations: tuple[EvaluationPlan, ...]
+    border: Border = Border()
 
     @property
     def cycles(self) -> int:
@@ -74,13 +94,14 @@ def load_module(source: str, file: str) -> types.ModuleType:
 
 def plan(module: types.ModuleType, training: Training) -> Plan:
     """Join each step and evaluation of `training` with its functions in `module`."""
+    border = Border.of(module)
     phases: list[PhasePlan] = []
     first = 0
     for phase, emitted in zip(training.phases, module.PROGRAM["phases"], strict=True):
         steps = tuple(
             StepPlan(
                 name=step.name,
-                run=getattr(module, names["function"]),
+                run=_step(getattr(module, names["function"]), border),
                 scalars=getattr(module, names["scalars"]),
                 times=step.times,
                 sources=batch_sources(step.graph),
@@ -92,10 +113,47 @@ def plan(module: types.ModuleType, training: Training) -> Plan:
         phases.append(PhasePlan(phase.name, first, phase.count, steps))
         first += phase.count
     evaluations = tuple(
-        EvaluationPlan(e, getattr(module, names["batch"]), getattr(module, names["finish"]))
+        EvaluationPlan(
+            e,
+            _converting(getattr(module, names["batch"]), border),
+            _converting(getattr(module, names["finish"]), border),
+        )
         for e, names in zip(training.evaluations, module.PROGRAM["evaluations"], strict=True)
     )
-    return Plan(module.init, tuple(phases), evaluations)
+    return Plan(module.init, tuple(phases), evaluations, border)
+
+
+def _step(run: Callable[..., tuple[Any, Arrays]], border: Border) -> Callable[..., Any]:
+    """`run` for a batch of NumPy's arrays, with outputs of NumPy's."""
+
+    def step(state: Any, batch: Arrays, scalars: Arrays) -> tuple[Any, Arrays]:
+        state, out = run(state, border.from_numpy(batch), scalars)
+        return state, border.to_numpy(out)
+
+    return step
+
+
+def _converting(function: Callable[..., Arrays], border: Border) -> Callable[..., Arrays]:
+    """A part of an evaluation for a batch or accumulators of NumPy's, with results of NumPy's."""
+
+    def evaluate(state: Any, arrays: Arrays, *rest: Any) -> Arrays:
+        return border.to_numpy(function(state, border.from_numpy(arrays), *rest))
+
+    return evaluate
+
+
+def forward_of(module: types.ModuleType, function: str) -> Callable[..., Any]:
+    """`function` of `module`, a `forward`, for arguments of NumPy's with results of NumPy's."""
+    border, run = Border.of(module), getattr(module, function)
+
+    def forward(state: Any, *arguments: Any) -> Any:
+        given = border.from_numpy({str(i): value for i, value in enumerate(arguments)})
+        result = run(state, *given.values())
+        if isinstance(result, dict):
+            return border.to_numpy(result)
+        return border.to_numpy({"output": result})["output"]
+
+    return forward
 
 
 def execution(plan: Plan, number: int) -> tuple[StepPlan, int, int]:

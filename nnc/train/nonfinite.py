@@ -38,14 +38,16 @@ def turned_bad(state: Mapping[str, Any], good: Mapping[str, Any]) -> str | None:
 
 def diagnose(runner: Runner, good: State, start: Counters, end: int, program: str) -> NncError:
     """The error for a run that went bad between the good state at `start` and cycle `end`."""
-    state: Any = copy_state(good)
+    border = runner.plan.border
+    state: Any = border.from_numpy(copy_state(good))
     counters = start.copy()
     while counters.step < end:
         for step, at in runner.cycle(counters):
-            before, batch_and_scalars = copy_state(state), runner.inputs(step, at, counters)
+            before = copy_state(border.to_numpy(state))
+            batch_and_scalars = runner.inputs(step, at, counters)
             state, out = runner.execute(state, step, at, counters)
             loss = float(out.get("loss", 0.0))
-            entry = turned_bad(state, before)
+            entry = turned_bad(border.to_numpy(state), before)
             if math.isfinite(loss) and entry is None:
                 continue
             what = f"`{entry}` is not finite" if math.isfinite(loss) else f"the loss is {loss}"

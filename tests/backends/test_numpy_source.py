@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnc_numpy import backend
-from nnc_numpy.expressions import dim_text
-from nnc_numpy.functions import scalars_function
-from nnc_numpy.layout import WIDTH
 
+from nnc.emit.expressions import dim_text
+from nnc.emit.functions import scalars_function
+from nnc.emit.layout import WIDTH
 from nnc.ir import host
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import Dim, symbol

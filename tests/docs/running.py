@@ -228,9 +228,9 @@ class Folder:
 def _in_process(words: list[str]) -> str:
     """`nnc` without the time that a new interpreter takes to start."""
     output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        with contextlib.suppress(SystemExit):
-            main(words)
+    streams = contextlib.redirect_stdout(output), contextlib.redirect_stderr(output)
+    with streams[0], streams[1], contextlib.suppress(SystemExit):
+        main(words)
     return output.getvalue()
 
 

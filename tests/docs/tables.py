@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from nnc.doc import entries
-from nnc.elaborate import context, expressions
+from nnc.elaborate import context
 from nnc.elaborate.functions import BUILTINS
 from nnc.elaborate.module import library_files
 from nnc.elaborate.values import Builtin
@@ -118,8 +118,9 @@ def limit_table() -> str:
         ("size of a file", f"{limits.MAX_BYTES >> 20} MiB"),
         ("brackets inside one another", f"{limits.MAX_BRACKETS}"),
         ("calls of functions and blocks inside one another", f"{context.MAX_DEPTH}"),
-        ("rounds of `repeat` or `for`", f"{expressions.MAX_REPEAT:,}"),
+        ("calls, and rounds of `repeat` and `for`, in a graph", f"{context.MAX_CALLS:,}"),
         ("operations of a graph", f"{context.MAX_NODES:,}"),
+        ("weights", f"{context.MAX_WEIGHTS:,}"),
         ("weights, in elements", f"{context.MAX_PARAMETERS:,}"),
     )
     return _rows(("what", "at most"), iter(rows))

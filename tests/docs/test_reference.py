@@ -113,6 +113,11 @@ def test_all_are_named(what: str, names: dict[str, object]) -> None:
 
 
 # ---------------------------------------------------------------- all documents
+def test_the_program_of_the_readme_is_the_example() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert (ROOT / "models" / "digits.nn").read_text("utf-8") in readme
+
+
 def test_the_architecture_names_every_op() -> None:
     assert OPS.keys() - code_words((DOCS / "architecture.md").read_text("utf-8")) == set()
 

@@ -230,7 +230,7 @@ def test_a_function_may_use_itself() -> None:
 
 def test_recursion_without_an_end_is_an_error() -> None:
     text = "fn f(x: f32[...]) -> f32[...] = f(x)\nblock Net()(x: f32[N, D]) = f(x)"
-    assert refused(text, X) == "E0012"
+    assert refused(text, X) == "E0271"
 
 
 @pytest.mark.parametrize("depth", [50, 150])

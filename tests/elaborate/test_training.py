@@ -207,6 +207,52 @@ def test_a_draw_is_new_in_each_step(root: Path) -> None:
         assert loss == pytest.approx(((bits >> 8) * 2.0**-24).mean(), rel=1e-6)
 
 
+def test_composed_layers_are_a_net(root: Path) -> None:
+    text = LAYERS + DATA + """
+    train t {
+      let net = Dense(4) |> tanh |> Dense(2)
+      loss = mean((net(d.x) - d.y) ^ 2) + sum(weights(net) ^ 2) + mean(frozen(net)(d.x))
+      update = net
+      optimizer = [(net, Descent(0.1))]
+      steps = 2
+    }
+    """
+    training = train(text, root)
+    assert list(training.state) == ["net.dense_0.w", "net.dense_1.w"]
+    (forward,) = training.forwards
+    found = Run(training).outputs(forward.graph, {"x": X})["output"]
+    a, b = Run(training).state.values()
+    np.testing.assert_allclose(found, np.tanh(X @ a) @ b, rtol=1e-5)
+
+
+def test_a_net_that_reads_the_batch_has_no_inference(root: Path) -> None:
+    text = LAYERS + DATA + FIT.replace("let net", "let size = mean(d.x)\n let head = Dense(2) |> _ * size"
+                                       "\n let net").replace("(net(d.x)", "(net(d.x) + head(d.x)")
+    assert [f.name for f in train(text, root).forwards] == ["net"]
+
+
+def test_parts_of_a_net_are_known_where_it_is_applied_further_on(root: Path) -> None:
+    text = LAYERS + """
+    block Two()(x: f32[N, D]) -> f32[N, 2] {
+      let head = Dense(2)
+      return x |> Dense(4) |> head
+    }
+    """ + DATA + FIT.replace("Dense(2)", "Two()").replace(
+        "loss = mean((net(d.x)", "let out = net(d.x)\n  loss = sum(weights(net.head)) + mean((out"
+    )
+    assert list(train(text, root).state) == ["net.dense_1.w", "net.head.w"]
+
+
+def test_an_optional_input_that_is_not_given_is_no_input_of_inference(root: Path) -> None:
+    text = LAYERS + """
+    block Masked()(x: f32[N, D], mask: f32[N, D] = none) -> f32[N, 2] =
+      (if mask == none { x } else { x * mask }) |> Dense(2)
+    """ + DATA + FIT.replace("Dense(2)", "Masked()")
+    (forward,) = train(text, root).forwards
+    assert [forward.graph.node(i).attrs["name"] for i in forward.graph.inputs
+            if forward.graph.node(i).attrs["kind"] == "argument"] == ["x"]
+
+
 # ---------------------------------------------------------------- steps that alternate
 GAME = LAYERS + DATA + """
 train game {

@@ -18,7 +18,7 @@ CODE = re.compile(r'"(E\d{4})"')
 
 
 def codes(text: str) -> list[str]:
-    return [d.code for d in check_text(text)]
+    return [d.code for d in check_text(text, root=PACKAGE.parent / "models")]
 
 
 def test_every_code_of_the_front_end_has_a_page() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,6 @@ class Applied:
     outputs: dict[str, np.ndarray]
     state: State
     written: State
-    entries: dict[str, StateEntry] = field(default_factory=dict)
 
     @property
     def value(self) -> np.ndarray:
@@ -55,38 +54,23 @@ class Applied:
 
 
 def run(
-    body: str, /, *, training: bool = False, state: State | None = None, seed: int = 0,
-    free: bool = False, steps: int = 100, definitions: str = "", **arrays: Any,
+    body: str,
+    /,
+    *,
+    training: bool = False,
+    state: State | None = None,
+    seed: int = 0,
+    free: bool = False,
+    definitions: str = "",
+    **arrays: Any,
 ) -> Applied:
     """`return BODY` (or a body with statements) of a block with these arrays as inputs.
 
     The first axis of the first array, and of all others as long, is N; `free` leaves it symbolic.
     """
     inputs = {name: _array(value) for name, value in arrays.items()}
-    statements = body if "return " in body else f"return {body}"
-    samples = next((v.shape[0] for v in inputs.values() if v.ndim), 0)
-    parameters = ", ".join(f"{name}: {_type(value, samples)}" for name, value in inputs.items())
-    text = f"{definitions}\nblock Test()({parameters}) {{\n{statements}\n}}\n"
-    program = compiled(text)
-    if program.module.faults:
-        raise NncError(*program.module.faults)
-    world = World(program.data, steps=steps, epochs=1, steps_per_epoch=10)
-    graph = Graph("test")
-    cx = Context(world, graph, training=training, batch=symbol("N") if free else None)
-    cx.naming = Naming("", {})
-    args = []
-    for name, value in inputs.items():
-        is_free = free and value.ndim and value.shape[0] == samples
-        shape = (symbol("N"), *value.shape[1:]) if is_free else value.shape
-        tensor = cx.input(name, TensorType(DTYPES[str(value.dtype)], shape), "argument")
-        args.append((name, TensorValue(tensor, (None,) * value.ndim), None))
-    definition = program.module.scope.find("Test")
-    assert definition is not None
-    block = definition.force("Test", None)
-    span = block.definition.span
-    template = static_call(cx, block, [], span)
-    template.place = ("net", "net")
-    result = apply(cx, template, [(n, v, span) for n, v, _ in args], span)
+    cx, result = elaborate(body, inputs, training=training, free=free, definitions=definitions)
+    graph = cx.root.graph
     items = result.items if isinstance(result, TupleValue) else (("", result),)
     for number, (name, value) in enumerate(items):
         graph.outputs[name or str(number)] = value.tensor.value
@@ -94,21 +78,49 @@ def run(
         graph.outputs["@" + path] = value.tensor.value
     expand_gradients(graph)
     dead_code.run(graph)
-    weights = initial_state(world.state, seed)
-    weights.update(state or {})
-    scalars = {
-        name: host_value(expr, {"step": 0, "updates": 0, "seed": seed, "draw": 0})
-        for name, expr in cx.scalars.items()
-    }
+    weights = initial_state(cx.world.state, seed) | (state or {})
+    counters = {"step": 0, "updates": 0, "seed": seed, "draw": 0}
+    scalars = {name: host_value(expr, counters) for name, expr in cx.scalars.items()}
     outputs = interpret(graph, {**inputs, **weights, **scalars})
     written = {name[1:]: outputs.pop(name) for name in list(outputs) if name[:1] == "@"}
-    return Applied(graph, outputs, weights, written, world.state)
+    return Applied(graph, outputs, weights, written)
+
+
+def elaborate(
+    body: str,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    training: bool = False,
+    free: bool = False,
+    definitions: str = "",
+) -> tuple[Context, Any]:
+    """What `run` runs: the context of the graph, and the value of the body."""
+    samples = next((v.shape[0] for v in inputs.values() if v.ndim), 0)
+    parameters = ", ".join(f"{name}: {_type(value, samples)}" for name, value in inputs.items())
+    statements = body if "return " in body else f"return {body}"
+    program = compiled(f"{definitions}\nblock Test()({parameters}) {{\n{statements}\n}}\n")
+    if program.module.faults:
+        raise NncError(*program.module.faults)
+    world = World(program.data, steps=100, epochs=10, steps_per_epoch=10)
+    cx = Context(world, Graph("test"), training=training, batch=symbol("N") if free else None)
+    cx.naming = Naming("", {})
+    binding = program.module.scope.find("Test")
+    assert binding is not None
+    block = binding.force("Test", None)
+    place = block.definition.span
+    args = []
+    for name, value in inputs.items():
+        is_free = free and value.shape[:1] == (samples,)
+        shape = (symbol("N"), *value.shape[1:]) if is_free else value.shape
+        tensor = cx.input(name, TensorType(DTYPES[str(value.dtype)], shape), "argument")
+        args.append((name, TensorValue(tensor, (None,) * value.ndim), place))
+    template = static_call(cx, block, [], place)
+    template.place = ("net", "net")
+    return cx, apply(cx, template, args, place)
 
 
 def initial_state(entries: Mapping[str, StateEntry], seed: int = 0) -> State:
-    return {
-        path: interpret(entry.init, {"seed": seed})["value"] for path, entry in entries.items()
-    }
+    return {path: interpret(entry.init, {"seed": seed})["value"] for path, entry in entries.items()}
 
 
 def _array(value: Any) -> np.ndarray:

@@ -21,12 +21,11 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "x |> leaky_relu(0.2)": lambda x: np.where(x > 0, x, 0.2 * x),
     "elu(x)": lambda x: np.where(x > 0, x, np.exp(x) - 1),
     "elu(x, alpha = 2)": lambda x: np.where(x > 0, x, 2 * (np.exp(x) - 1)),
-    "selu(x)": lambda x: 1.0507009873554805
-    * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1)),
+    "selu(x)": lambda x: (
+        1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(x) - 1))
+    ),
     "gelu(x)": lambda x: x * (1 + erf(x / math.sqrt(2))) / 2,
-    "gelu_tanh(x)": lambda x: x
-    * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    / 2,
+    "gelu_tanh(x)": lambda x: x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
     "silu(x)": lambda x: x / (1 + np.exp(-x)),
     "mish(x)": lambda x: x * np.tanh(np.log1p(np.exp(x))),
     "sigmoid(x)": lambda x: 1 / (1 + np.exp(-x)),

@@ -17,16 +17,22 @@ PUBLIC = [
     for name in re.findall(r"^(?:block|fn)\s+([A-Za-z]\w*)", file.read_text("utf-8"), re.MULTILINE)
 ]
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 #: What the library must have.
-CONTENTS = """
-Dense Conv ConvTranspose DepthwiseConv max_pool avg_pool global_avg_pool global_max_pool BatchNorm
-LayerNorm GroupNorm RMSNorm Dropout Embedding flatten reshape concat upsample relu leaky_relu elu selu
-gelu gelu_tanh silu mish sigmoid tanh softplus softmax log_softmax mse mae huber cross_entropy
-bce_logits kl hinge l1 l2 accuracy top_k_accuracy precision recall f1 auc r2 confusion SGD Adam AdamW
-RMSprop Adagrad Lion clip_norm clip_value constant step_decay piecewise exponential cosine one_cycle
-ramp zeros ones uniform normal truncated_normal glorot_uniform glorot_normal he_uniform he_normal
-lecun_uniform lecun_normal orthogonal LSTMCell GRUCell RNNCell attention
-""".split()
+CONTENTS = _words("""
+Dense Conv ConvTranspose DepthwiseConv max_pool avg_pool global_avg_pool global_max_pool
+BatchNorm LayerNorm GroupNorm RMSNorm Dropout Embedding flatten reshape concat upsample relu
+leaky_relu elu selu gelu gelu_tanh silu mish sigmoid tanh softplus softmax log_softmax mse mae
+huber cross_entropy bce_logits kl hinge l1 l2 accuracy top_k_accuracy precision recall f1 auc r2
+confusion SGD Adam AdamW RMSprop Adagrad Lion clip_norm clip_value constant step_decay piecewise
+exponential cosine one_cycle ramp zeros ones uniform normal truncated_normal glorot_uniform
+glorot_normal he_uniform he_normal lecun_uniform lecun_normal orthogonal LSTMCell GRUCell
+RNNCell attention
+""")
 
 
 @pytest.mark.parametrize("name", sorted({*PUBLIC, *BUILTINS, *AMBIENT, *CONTENTS}))

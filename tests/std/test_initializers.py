@@ -79,9 +79,11 @@ def test_fans_of_a_filter_count_its_taps() -> None:
 
 def test_an_initializer_is_any_expression_and_passes_through_blocks() -> None:
     definitions = """
-block Head(k: int, init: initializer = ones())(x: f32[N, D]) -> f32[N, k] = x |> Dense(k, init = init)
+block Head(k: int, init: initializer = ones())(x: f32[N, D]) -> f32[N, k] =
+  x |> Dense(k, init = init)
 """
-    state = run("x |> Head(2) |> Head(2, init = 3 * ones() - 1)", x=X, definitions=definitions).state
+    text = "x |> Head(2) |> Head(2, init = 3 * ones() - 1)"
+    state = run(text, x=X, definitions=definitions).state
     assert (state["net.head_0.dense_0.w"] == 1).all()
     assert (state["net.head_1.dense_0.w"] == 2).all()
 

@@ -84,8 +84,7 @@ def correlate(
     """x [N, *S, C] with w [*K, C // groups, O], one output element at a time."""
     kernel, spatial = w.shape[:-2], x.ndim - 2
     low_high = [
-        pads(*of, padding)
-        for of in zip(x.shape[1:-1], kernel, stride, dilation, strict=True)
+        pads(*of, padding) for of in zip(x.shape[1:-1], kernel, stride, dilation, strict=True)
     ]
     x = np.pad(x, [(0, 0), *low_high, (0, 0)])
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
@@ -194,7 +193,9 @@ def pooled(x: np.ndarray, k: int, stride: int, padding: str, how: Any, fill: flo
 
 
 @pytest.mark.parametrize("x", [IMAGE, SEQUENCE], ids=["2D", "1D"])
-@pytest.mark.parametrize(("k", "stride", "padding"), [(2, 2, "valid"), (3, 2, "same"), (3, 1, "same")])
+@pytest.mark.parametrize(
+    ("k", "stride", "padding"), [(2, 2, "valid"), (3, 2, "same"), (3, 1, "same")]
+)
 def test_pooling_takes_the_greatest_or_the_mean_of_each_window(
     x: np.ndarray, k: int, stride: int, padding: str
 ) -> None:

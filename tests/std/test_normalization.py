@@ -36,7 +36,7 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def apply(layer: str, x: np.ndarray, training: bool = True) -> tuple[Applied, str]:
-    name = f"net.{'batch layer group rms'.split()['BLGR'.index(layer[0])]}_norm_0"
+    name = f"net.{layer.partition('Norm')[0].lower()}_norm_0"
     state = {f"{name}.gain": GAIN, f"{name}.bias": BIAS}
     return run(f"x |> {layer}", x=x, training=training, state=state), name
 

@@ -100,7 +100,8 @@ def test_one_cycle_ends_where_it_is_told() -> None:
 
 @pytest.mark.parametrize(
     "text", ["one_cycle(1, rise = 2)", "piecewise([])", "piecewise([0.1])", "cosine()",
-             "cosine(1, warmpu = 3)", "ramp(0, 1)", "step_decay(1, 0.5)"],
+             "cosine(1, warmpu = 3)", "ramp(0, 1)", "step_decay(1, 0.5)",
+             "step_decay(1, 0)", "exponential(1, 0.5, every = 0)"],
 )  # fmt: skip
 def test_a_wrong_use_is_an_error_at_the_call(text: str) -> None:
     with pytest.raises(NncError) as raised:

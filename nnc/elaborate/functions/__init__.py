@@ -4,5 +4,12 @@ from nnc.elaborate.functions import draws, einops, elementwise, neural, reduce, 
 from nnc.elaborate.functions.registry import BUILTINS
 
 __all__ = [
-    "BUILTINS", "draws", "einops", "elementwise", "neural", "reduce", "shape", "weights",
+    "BUILTINS",
+    "draws",
+    "einops",
+    "elementwise",
+    "neural",
+    "reduce",
+    "shape",
+    "weights",
 ]

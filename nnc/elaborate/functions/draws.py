@@ -22,7 +22,8 @@ def _shape(site: Site, shape: Any) -> tuple[tuple[Dim, ...], str]:
         return dims_of(site, shape), "f32"
     if expected is None:
         raise site.wrong(
-            "E0212", f"`{site.name}` needs a shape here",
+            "E0212",
+            f"`{site.name}` needs a shape here",
             help="only an initial value takes its shape from the declaration",
         )
     return expected.shape, expected.dtype
@@ -53,8 +54,9 @@ def _affine(site: Site, x: Tensor, factor: Any, offset: Any) -> Tensor:
 def _number(site: Site, value: Any, parameter: str) -> Any:
     if is_number(value) or isinstance(value, (Host, TensorValue)):
         return value
-    raise site.wrong("E0310", f"`{parameter}` must be a number; this is {describe(value)}",
-                     parameter)
+    raise site.wrong(
+        "E0310", f"`{parameter}` must be a number; this is {describe(value)}", parameter
+    )
 
 
 @builtin()
@@ -116,7 +118,10 @@ def bernoulli(site: Site, shape: Any, p: Any = 0.5, stream: str = "bernoulli") -
 
 @builtin()
 def orthogonal(site: Site, gain: Any = 1.0) -> TensorValue:
-    """`orthogonal(gain = 1)`: an initial value whose rows or columns are orthonormal (Saxe 2014)."""
+    """`orthogonal(gain = 1)`: an initial value with orthonormal rows or columns (Saxe et al. 2014).
+
+    Q of the QR of a Gaussian matrix [*K * in, out], its signs fixed.
+    """
     dims, dtype = _shape(site, None)
     if len(dims) < 2:
         raise site.wrong("E0302", "`orthogonal` needs at least two dimensions")
@@ -139,11 +144,13 @@ def _fans(site: Site) -> tuple[Dim, Dim]:
 
 @builtin()
 def fan_in(site: Site) -> Dim:
-    """`fan_in()`: in an initial value, how many inputs feed one output: [*K, in, out] -> K * in."""
+    """`fan_in()`: in an initial value, how many inputs feed an output: [*K, in, out] -> K * in."""
     return _fans(site)[0]
 
 
 @builtin()
 def fan_out(site: Site) -> Dim:
-    """`fan_out()`: in an initial value, how many outputs one input feeds: [*K, in, out] -> K * out."""
+    """`fan_out()`: in an initial value, how many outputs an input feeds: of [*K, in, out]
+    K * out.
+    """
     return _fans(site)[1]

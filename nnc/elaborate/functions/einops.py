@@ -32,8 +32,9 @@ class Pattern:
     def __init__(self, site: Site, text: Any):
         self.site = site
         if not isinstance(text, str):
-            raise site.wrong("E0310", f"the pattern is a string; this is {describe(text)}",
-                             "pattern")
+            raise site.wrong(
+                "E0310", f"the pattern is a string; this is {describe(text)}", "pattern"
+            )
         self.text = text
 
     def at(self, axis: Axis | int, message: str, help: str = "") -> NncError:
@@ -93,8 +94,9 @@ def rearrange(site: Site, x: TensorValue, pattern: str, **sizes: Any) -> TensorV
         tensor = tensor.reshape(
             tuple(product([known[a.name] for a in group if a.name != "1"]) for group in outputs)
         )
-    labels = {group[0].name: name for group, name in zip(inputs, x.names, strict=True)
-              if len(group) == 1}
+    labels = {
+        group[0].name: name for group, name in zip(inputs, x.names, strict=True) if len(group) == 1
+    }
     names = tuple(labels.get(g[0].name) if len(g) == 1 else None for g in outputs)
     return TensorValue(tensor, names)
 
@@ -130,8 +132,11 @@ def _known_sizes(
         names = [a for a in group if a.name != "1"]
         open_axes = [a for a in names if a.name not in known]
         if len(open_axes) > 1:
-            raise parsed.at(open_axes[1], f"give the size of `{open_axes[0].name}` or "
-                            f"`{open_axes[1].name}`", help=f"`{open_axes[0].name} = ...`")
+            raise parsed.at(
+                open_axes[1],
+                f"give the size of `{open_axes[0].name}` or `{open_axes[1].name}`",
+                help=f"`{open_axes[0].name} = ...`",
+            )
         given = product([known[a.name] for a in names if a.name in known])
         if open_axes:
             if not equal(size % given, 0):
@@ -156,13 +161,14 @@ def _same_axes(parsed: Pattern, left: list[Axis], right: list[Axis]) -> None:
             raise parsed.at(axis, f"`{axis.name}` is not on the left", suggest(axis.name, names))
     for axis in left:
         if axis.name not in [a.name for a in right]:
-            raise parsed.at(axis, f"`{axis.name}` is lost on the right",
-                            "`mean` and `sum` reduce axes")
+            raise parsed.at(
+                axis, f"`{axis.name}` is lost on the right", "`mean` and `sum` reduce axes"
+            )
 
 
 @builtin()
 def einsum(site: Site, pattern: str, *tensors: Any) -> TensorValue:
-    """`einsum("n i d, n j d -> n i j", a, b)`: products summed over the axes missing on the right.
+    """`einsum("n i d, n j d -> n i j", a, b)`: products summed over axes missing on the right.
 
     `...` stands for any axes, the same in every input that has it.
     """
@@ -177,7 +183,9 @@ def einsum(site: Site, pattern: str, *tensors: Any) -> TensorValue:
     for value in tensors:
         if not isinstance(value, TensorValue):
             raise site.wrong("E0311", f"`einsum` of {describe(value)}")
-    terms = [_dots(term, value.rank - len(term) + 1) for term, value in zip(terms, tensors, strict=True)]
+    terms = [
+        _dots(term, value.rank - len(term) + 1) for term, value in zip(terms, tensors, strict=True)
+    ]
     free = max((sum(a.name.startswith("...") for a in term) for term in terms), default=0)
     output = _dots(_term(parsed, right, offset), free)
     operands, labels = _operands(parsed, terms, tensors)
@@ -225,8 +233,7 @@ def _operands(
     operands: list[_Operand] = []
     for term, value in zip(terms, tensors, strict=True):
         if len(term) != value.rank:
-            raise parsed.at(term[0] if term else 0,
-                            f"{len(term)} axes for {describe(value)}")
+            raise parsed.at(term[0] if term else 0, f"{len(term)} axes for {describe(value)}")
         seen: set[str] = set()
         for axis, size, label in zip(term, value.shape, value.names, strict=True):
             if axis.name in seen:

@@ -40,7 +40,8 @@ UNARY: dict[str, tuple[str, Callable[[float], float]]] = {
     "sigmoid": ("1 / (1 + exp(-x)), stable", lambda x: 0.5 * (1 + math.tanh(x / 2))),
     "softplus": ("log(1 + exp(x)), stable", lambda x: max(x, 0) + math.log1p(math.exp(-abs(x)))),
     "log_sigmoid": (
-        "log(sigmoid(x)), stable", lambda x: min(x, 0) - math.log1p(math.exp(-abs(x))),
+        "log(sigmoid(x)), stable",
+        lambda x: min(x, 0) - math.log1p(math.exp(-abs(x))),
     ),
 }
 
@@ -56,9 +57,7 @@ def _define_unary(name: str, doc: str, number: Callable[[float], float]) -> None
 def unary(site: Site, name: str, x: Any, number: Callable[[float], float]) -> Any:
     if isinstance(x, TensorValue):
         if x.dtype not in FLOATS and not (name in ("abs", "sign") and x.dtype == "i32"):
-            raise site.wrong(
-                "E0312", f"`{name}` of {describe(x)}", "x", help="`f32(...)` casts"
-            )
+            raise site.wrong("E0312", f"`{name}` of {describe(x)}", "x", help="`f32(...)` casts")
         return x.with_tensor(site.emit(name, x.tensor))
     if isinstance(x, WeightsValue):
         return x.map(lambda leaf: unary(site, name, leaf, number))
@@ -121,8 +120,10 @@ def where(site: Site, condition: TensorValue, yes: Any, no: Any) -> TensorValue:
     cx = site.cx
     if condition.dtype != "bool":
         raise site.wrong(
-            "E0312", f"the condition of `where` must be bool; this is {describe(condition)}",
-            "condition", help="compare: `x != 0`",
+            "E0312",
+            f"the condition of `where` must be bool; this is {describe(condition)}",
+            "condition",
+            help="compare: `x != 0`",
         )
     dtype = next((v.dtype for v in (yes, no) if isinstance(v, TensorValue)), "f32")
     a = as_tensor(cx, yes, dtype, site.place("yes"))
@@ -150,8 +151,10 @@ def _define_cast(dtype: str) -> None:
         if isinstance(x, Host):
             return host_call("i32" if dtype[0] in "iu" else "f32", [x])
         if isinstance(x, bool) or is_number(x):
-            return as_tensor(site.cx, x, dtype, site.span) if isinstance(x, Poly) else (
-                int(x) if dtype[0] in "iu" else bool(x) if dtype == "bool" else float(x)
+            return (
+                as_tensor(site.cx, x, dtype, site.span)
+                if isinstance(x, Poly)
+                else (int(x) if dtype[0] in "iu" else bool(x) if dtype == "bool" else float(x))
             )
         raise site.wrong("E0311", f"`{dtype}` of {describe(x)}", "x")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 from nnc.elaborate.calls import Site
 from nnc.elaborate.functions.registry import builtin
-from nnc.elaborate.functions.shape import dims_of
+from nnc.elaborate.functions.shape import dim_of
 from nnc.elaborate.indexing import axes_of
-from nnc.elaborate.values import ListValue, TensorValue, TupleValue, describe, is_int
-from nnc.ir.dims import Dim, Poly, product
+from nnc.elaborate.values import ListValue, TensorValue, TupleValue, describe
+from nnc.ir.dims import Dim, Poly
 
 
 def per_axis(site: Site, value: Any, count: int, parameter: str, least: int = 1) -> tuple[int, ...]:
@@ -18,15 +19,21 @@ def per_axis(site: Site, value: Any, count: int, parameter: str, least: int = 1)
     known = all(isinstance(v, int) and not isinstance(v, bool) for v in many)
     if len(many) != count or not known or min(many, default=least) < least:
         raise site.wrong(
-            "E0329", f"`{parameter}` is an int of at least {least} or a list of {count}; this is "
-            f"{describe(value)}", parameter,
+            "E0329",
+            f"`{parameter}` is an int of at least {least} or a list of {count}; this is "
+            f"{describe(value)}",
+            parameter,
         )
     return tuple(many)
 
 
 def padding_of(
-    site: Site, padding: Any, sizes: tuple[Dim, ...], kernel: tuple[int, ...],
-    stride: tuple[int, ...], dilation: tuple[int, ...],
+    site: Site,
+    padding: Any,
+    sizes: tuple[Dim, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Explicit pads: "same" gives (size + stride - 1) // stride outputs, the odd one at the end."""
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True)]
@@ -39,7 +46,9 @@ def padding_of(
         return tuple(r - 1 for r in reach), (0,) * len(sizes)
     if isinstance(padding, str):
         raise site.wrong(
-            "E0329", f'unknown padding "{padding}"', "padding",
+            "E0329",
+            f'unknown padding "{padding}"',
+            "padding",
             help='it is "same", "valid", "causal", an int, or a list of ints or (low, high)',
         )
     many = padding.values if isinstance(padding, (ListValue, TupleValue)) else (padding,)
@@ -58,7 +67,9 @@ def _same(site: Site, size: Dim, reach: int, stride: int) -> int:
         if stride == 1:
             return reach - 1
         raise site.wrong(
-            "E0304", f'"same" padding with stride {stride} needs a known size, not {size}', "padding"
+            "E0304",
+            f'"same" padding with stride {stride} needs a known size, not {size}',
+            "padding",
         )
     out = (size + stride - 1) // stride
     return max((out - 1) * stride + reach - size, 0)
@@ -72,8 +83,13 @@ def per_axis_(site: Site, k: Any, count: int) -> ListValue:
 
 @builtin()
 def conv(
-    site: Site, x: TensorValue, w: TensorValue, stride: Any = 1, padding: Any = "same",
-    dilation: Any = 1, groups: int = 1,
+    site: Site,
+    x: TensorValue,
+    w: TensorValue,
+    stride: Any = 1,
+    padding: Any = "same",
+    dilation: Any = 1,
+    groups: int = 1,
 ) -> TensorValue:
     """`conv(x, w)`: cross-correlation of x [N, *S, C] with w [*K, C // groups, O] -> [N, *S', O].
 
@@ -84,7 +100,9 @@ def conv(
     spatial = x.rank - 2
     if spatial < 1 or w.rank != x.rank:
         raise site.wrong(
-            "E0302", f"`conv` of {describe(x)} and a filter {describe(w)}", "x",
+            "E0302",
+            f"`conv` of {describe(x)} and a filter {describe(w)}",
+            "x",
             help="x is [N, *S, C] and the filter [*K, C // groups, O]",
         )
     kernel = tuple(k for k in w.shape[:spatial] if isinstance(k, int))
@@ -92,7 +110,13 @@ def conv(
     dilations = per_axis(site, dilation, spatial, "dilation")
     low, high = padding_of(site, padding, x.shape[1:-1], kernel, strides, dilations)
     tensor = site.emit(
-        "conv", x.tensor, w.tensor, stride=strides, dilation=dilations, low=low, high=high,
+        "conv",
+        x.tensor,
+        w.tensor,
+        stride=strides,
+        dilation=dilations,
+        low=low,
+        high=high,
         groups=groups,
     )
     return TensorValue(tensor, (*x.names[:-1], w.names[-1]))
@@ -100,7 +124,11 @@ def conv(
 
 @builtin()
 def conv_transpose(
-    site: Site, x: TensorValue, w: TensorValue, stride: Any = 1, padding: Any = "same",
+    site: Site,
+    x: TensorValue,
+    w: TensorValue,
+    stride: Any = 1,
+    padding: Any = "same",
     dilation: Any = 1,
 ) -> TensorValue:
     """`conv_transpose(x, w)`: the adjoint of `conv`: x [N, *S, C], w [*K, O, C] -> [N, *S', O].
@@ -128,8 +156,15 @@ def conv_transpose(
             for s, t, r, lo, hi in zip(x.shape[1:-1], strides, reach, low, high, strict=True)
         ]
     tensor = site.emit(
-        "conv_input_grad", x.tensor, w.tensor, shape=(x.shape[0], *out, w.shape[-2]),
-        stride=strides, dilation=dilations, low=low, high=high, groups=1,
+        "conv_input_grad",
+        x.tensor,
+        w.tensor,
+        shape=(x.shape[0], *out, w.shape[-2]),
+        stride=strides,
+        dilation=dilations,
+        low=low,
+        high=high,
+        groups=1,
     )
     return TensorValue(tensor, (*x.names[:-1], w.names[-2]))
 
@@ -150,7 +185,11 @@ def max_pool(
 
 @builtin()
 def avg_pool(
-    site: Site, x: TensorValue, size: Any = 2, stride: Any = None, padding: Any = "valid",
+    site: Site,
+    x: TensorValue,
+    size: Any = 2,
+    stride: Any = None,
+    padding: Any = "valid",
     count_padding: bool = False,
 ) -> TensorValue:
     """`avg_pool(x, 2)`: the mean of each window of x [N, *S, C] -> [N, *S', C].
@@ -163,7 +202,7 @@ def avg_pool(
     cx = site.cx
     with cx.at(site.span):
         if count_padding or not any(low + high):
-            return TensorValue(total * (1.0 / product(kernel)), x.names)
+            return TensorValue(total / float(prod(kernel)), x.names)
         ones = cx.builder.full(1.0, x.dtype, (1, *x.shape[1:-1], 1))
         count = site.emit("sum_pool", ones, **attrs)
         count = count.reshape(count.shape[1:-1])
@@ -218,9 +257,7 @@ def upsample(site: Site, x: TensorValue, factor: Any = 2) -> TensorValue:
 @builtin()
 def causal_mask(site: Site, size: Any) -> TensorValue:
     """`causal_mask(T)`: [T, T], true where the column is not after the row."""
-    (count,) = dims_of(site, size, "size")
-    if not is_int(count):
-        raise site.wrong("E0307", "a size is needed", "size")
+    count = dim_of(site, size, "size")
     with site.cx.at(site.span):
         row = site.emit("iota", shape=(count, count), axis=0, dtype="i32")
         column = site.emit("iota", shape=(count, count), axis=1, dtype="i32")

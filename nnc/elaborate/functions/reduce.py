@@ -24,16 +24,18 @@ def reduction(site: Site, op: str, x: TensorValue, axis: Any, keep: bool) -> Ten
     if op == "mean" and x.dtype not in FLOATS:
         raise site.wrong("E0312", f"`mean` of {describe(x)}", "x", help="`f32(...)` casts")
     with site.cx.at(site.span):
-        if op == "mean":
-            tensor = x.tensor.mean(axes, keep)
-        else:
-            tensor = x.tensor._reduce(op, axes, keep)
+        tensor = x.tensor.mean(axes, keep) if op == "mean" else x.tensor._reduce(op, axes, keep)
     return TensorValue(tensor, _kept(x, axes, keep))
 
 
 @builtin("sum")
 def sum_(site: Site, x: Any, axis: Any = None, keep: bool = False) -> TensorValue:
-    """`sum(x, axis = none, keep = false)`: over one axis, several, or all; of a tree: over every leaf."""
+    """`sum(x, axis = none, keep = false)`: over one axis, several or all.
+
+    Of a tree of weights it is one number, over all of them.
+    `axis` is an int from either end, the label of an axis, or several in brackets; `keep` leaves
+    axes of size 1.
+    """
     if isinstance(x, WeightsValue):
         totals = [reduction(site, "sum", leaf, None, False) for leaf in x.leaves.values()]
         total = totals[0].tensor
@@ -147,7 +149,7 @@ def logsumexp(site: Site, x: TensorValue, axis: Any = -1) -> TensorValue:
 
 @builtin()
 def moments(site: Site, x: TensorValue, axis: Any = "all but the last", keep: bool = False) -> Any:
-    """`moments(x)`: (mean, biased variance), two-pass; over all axes but the last, or over `axis`."""
+    """`moments(x)`: (mean, biased variance), two-pass, over all axes but the last, or `axis`."""
     from nnc.elaborate.values import TupleValue
 
     if axis == "all but the last":

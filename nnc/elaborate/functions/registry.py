@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 
-from nnc.elaborate.values import Builtin, Host, Poison, Poisoned, TensorValue, describe
+from nnc.elaborate.values import AxisRef, Builtin, Host, Poison, Poisoned, TensorValue, describe
 from nnc.ops.registry import OpError
 
 BUILTINS: dict[str, Builtin] = {}
@@ -32,10 +33,14 @@ def builtin(name: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]
         known = name or function.__name__.rstrip("_")
         parameters = tuple(inspect.signature(function).parameters.values())[1:]
         kinds = {p.name: str(p.annotation) for p in parameters}
-        names = [p.name for p in parameters]
+        names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
         def run(site: Any, *args: Any, **kwargs: Any) -> Any:
-            for parameter, value in [*zip(names, args, strict=False), *kwargs.items()]:
+            for parameter, value in kwargs.items():
+                if isinstance(value, AxisRef) and kinds.get(parameter) == "int":
+                    kwargs[parameter] = value.value  # where a new axis stands is no label
+            given = zip_longest(names[: len(args)], args, fillvalue="")  # any number of tensors
+            for parameter, value in [*given, *kwargs.items()]:
                 if isinstance(value, Poison):
                     raise Poisoned
                 fits, wanted = KINDS.get(kinds.get(parameter, ""), (None, ""))
@@ -54,7 +59,7 @@ def builtin(name: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]
 
 def _wrong_kind(site: Any, name: str, parameter: str, value: Any, wanted: str) -> Exception:
     per_step = isinstance(value, Host) and wanted == "a tensor"
-    return site.wrong(  # type: ignore[no-any-return]
+    return site.wrong(
         "E0311" if wanted == "a tensor" else "E0310",
         f"`{parameter}` of `{name}` must be {wanted}; this is {describe(value)}",
         parameter, "a per-step scalar is no tensor" if per_step else "",

@@ -18,7 +18,6 @@ from nnc.elaborate.values import (
     is_int,
 )
 from nnc.ir.dims import Dim, equal, product
-from nnc.ir.types import TensorType
 
 
 def dims_of(site: Site, shape: Any, parameter: str = "shape") -> tuple[Dim, ...]:
@@ -32,6 +31,13 @@ def dims_of(site: Site, shape: Any, parameter: str = "shape") -> tuple[Dim, ...]
     return tuple(values)
 
 
+def dim_of(site: Site, size: Any, parameter: str) -> Dim:
+    """A single size."""
+    if not is_int(size):
+        raise site.wrong("E0307", f"`{parameter}` is an int; this is {describe(size)}", parameter)
+    return size
+
+
 @builtin()
 def reshape(site: Site, x: TensorValue, shape: Any) -> TensorValue:
     """`reshape(x, [N, 4, -1])`: the same elements in the same order; one size may be -1."""
@@ -41,8 +47,10 @@ def reshape(site: Site, x: TensorValue, shape: Any) -> TensorValue:
         dims[dims.index(-1)] = product(x.shape) // known
     if not equal(product(dims), product(x.shape)):
         raise site.wrong(
-            "E0325", f"{describe(x)} has {product(x.shape)} elements; the shape "
-            f"[{', '.join(map(str, dims))}] has {product(dims)}", "shape",
+            "E0325",
+            f"{describe(x)} has {product(x.shape)} elements; the shape "
+            f"[{', '.join(map(str, dims))}] has {product(dims)}",
+            "shape",
         )
     with site.cx.at(site.span):
         tensor = x.tensor.reshape(tuple(dims))
@@ -61,9 +69,11 @@ def _prefix(x: TensorValue, dims: list[Dim], i: int) -> bool:
 @builtin()
 def flatten(site: Site, x: TensorValue) -> TensorValue:
     """`flatten(x)`: every axis but the first joined into one."""
-    shape = (x.shape[0], product(x.shape[1:])) if x.rank else (1,)
+    if not x.rank:
+        raise site.wrong("E0302", f"`flatten` of {describe(x)}", "x")
     with site.cx.at(site.span):
-        return TensorValue(x.tensor.reshape(shape), (x.names[0] if x.rank else None, None))
+        tensor = x.tensor.reshape((x.shape[0], product(x.shape[1:])))
+    return TensorValue(tensor, (x.names[0], None))
 
 
 @builtin()
@@ -97,7 +107,7 @@ def expand(site: Site, x: TensorValue, axis: int = -1) -> TensorValue:
 
 @builtin()
 def transpose(site: Site, x: TensorValue, axes: Any = None) -> TensorValue:
-    """`transpose(x)`: the last two axes exchanged; `transpose(x, [2, 0, 1])`: axes in that order."""
+    """`transpose(x)`: the last two axes exchanged; `transpose(x, [2, 0, 1])`: in that order."""
     if axes is None:
         if x.rank < 2:
             raise site.wrong("E0302", f"`transpose` of {describe(x)}", "x")
@@ -116,9 +126,29 @@ def concat(site: Site, *tensors: Any, axis: Any = -1) -> TensorValue:
     """`concat(a, b, ..., axis = -1)`: joined along an axis."""
     values = _tensors(site, tensors, "concat")
     at = axis_of(values[0], axis, site.place("axis"))
+    for other in values[1:]:
+        _check_joins(site, values[0], other, at)
     tensor = site.emit("concat", *(v.tensor for v in values), axis=at)
     names = tuple(None if i == at else n for i, n in enumerate(values[0].names))
     return TensorValue(tensor, names)
+
+
+def _check_joins(site: Site, first: TensorValue, other: TensorValue, at: int) -> None:
+    """Same element type and sizes, but for the axis along which they are joined."""
+    fits = (
+        first.rank == other.rank
+        and first.dtype == other.dtype
+        and all(
+            i == at or equal(a, b)
+            for i, (a, b) in enumerate(zip(first.shape, other.shape, strict=True))
+        )
+    )
+    if not fits:
+        raise site.wrong(
+            "E0320",
+            f"`{site.name}` joins {describe(first)} and {describe(other)} along axis {at}: "
+            "everything else must agree",
+        )
 
 
 @builtin()
@@ -146,17 +176,20 @@ def split(site: Site, x: TensorValue, parts: Any, axis: Any = -1) -> TupleValue:
     size = x.shape[at]
     if isinstance(parts, (ListValue, TupleValue)):
         sizes = list(dims_of(site, parts, "parts"))
-    elif is_int(parts) and parts > 0:
+    elif isinstance(parts, int) and not isinstance(parts, bool) and parts > 0:
         if not equal(size % parts, 0):
-            raise site.wrong("E0326", f"axis {at} of {describe(x)} has no {parts} equal parts",
-                             "parts")
+            raise site.wrong(
+                "E0326", f"axis {at} of {describe(x)} has no {parts} equal parts", "parts"
+            )
         sizes = [size // parts] * parts
     else:
-        raise site.wrong("E0307", f"`parts` is a count or a list; this is {describe(parts)}",
-                         "parts")
+        raise site.wrong(
+            "E0307", f"`parts` is a count or a list; this is {describe(parts)}", "parts"
+        )
     if not equal(_total(sizes), size):
         raise site.wrong("E0326", f"parts of {_total(sizes)} for an axis of {size}", "parts")
-    pieces, begin = [], 0
+    pieces: list[tuple[str, TensorValue]] = []
+    begin: Dim = 0
     for part in sizes:
         start = tuple(begin if i == at else 0 for i in range(x.rank))
         stop = tuple(begin + part if i == at else d for i, d in enumerate(x.shape))
@@ -194,7 +227,9 @@ def pad(site: Site, x: TensorValue, low: Any, high: Any, value: Any = 0) -> Tens
 
 @builtin()
 def shift(site: Site, x: TensorValue, fill: Any = 0, axis: Any = -1) -> TensorValue:
-    """`shift(x, fill = 0)`: each element replaced by the one that follows it, the last by `fill`."""
+    """`shift(x, fill = 0)`: each element replaced by the one after it, the last by `fill`."""
+    if not isinstance(fill, (int, float)):
+        raise site.wrong("E0310", f"`fill` must be a number; this is {describe(fill)}", "fill")
     at = axis_of(x, axis, site.place("axis"))
     start = tuple(1 if i == at else 0 for i in range(x.rank))
     rest = site.emit("slice", x.tensor, start=start, stop=x.shape, step=(1,) * x.rank)
@@ -222,8 +257,9 @@ def take_along(site: Site, x: TensorValue, index: TensorValue, axis: Any = -1) -
 def one_hot(site: Site, ids: TensorValue, classes: Any) -> TensorValue:
     """`one_hot(ids, classes)`: 1 at the position that each id (i32) names, else 0; f32."""
     if not is_int(classes):
-        raise site.wrong("E0307", f"`classes` must be an int; this is {describe(classes)}",
-                         "classes")
+        raise site.wrong(
+            "E0307", f"`classes` must be an int; this is {describe(classes)}", "classes"
+        )
     if ids.dtype != "i32":
         raise site.wrong("E0312", f"`one_hot` of {describe(ids)}", "ids", "`i32(...)` casts")
     shape = (*ids.shape, classes)
@@ -236,7 +272,7 @@ def one_hot(site: Site, ids: TensorValue, classes: Any) -> TensorValue:
 @builtin()
 def iota(site: Site, size: Any) -> TensorValue:
     """`iota(n)`: 0, 1, ..., n - 1; i32."""
-    (count,) = dims_of(site, size, "size")
+    count = dim_of(site, size, "size")
     return TensorValue(site.emit("iota", shape=(count,), axis=0, dtype="i32"), (None,))
 
 
@@ -275,10 +311,11 @@ def _filled(site: Site, value: float, shape: Any) -> TensorValue:
     expected = cx.expected
     if shape is None and expected is None:
         raise site.wrong(
-            "E0212", f"`{site.name}` needs a shape here",
+            "E0212",
+            f"`{site.name}` needs a shape here",
             help="only an initial value takes its shape from the declaration",
         )
-    dims = expected.shape if shape is None else dims_of(site, shape)
+    dims = expected.shape if shape is None and expected is not None else dims_of(site, shape)
     dtype = expected.dtype if expected is not None else "f32"
     with cx.at(site.span):
         return TensorValue(cx.builder.full(value, dtype, dims), (None,) * len(dims))
@@ -343,5 +380,3 @@ def is_static(site: Site, x: Any) -> bool:
 def rank(site: Site, x: TensorValue) -> int:
     """`rank(x)`: how many axes."""
     return x.rank
-
-

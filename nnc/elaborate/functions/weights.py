@@ -19,21 +19,15 @@ from nnc.elaborate.values import (
     WeightsValue,
     describe,
 )
-from nnc.ir.graph import Graph
 from nnc.ir.builder import Builder
+from nnc.ir.graph import Graph
 
 
 def weights_below(site: Site, path: str) -> WeightsValue:
     """The parameters at and below a path, as this graph reads them."""
     cx = site.cx
     prefix = path + "."
-    found = _paths(site, prefix)
-    for definition in cx.pending() if not found else ():
-        # A definition further on in the section may be what applies it.
-        definition()
-        found = _paths(site, prefix)
-        if found:
-            break
+    found = cx.once_defined(lambda: _paths(site, prefix))
     if not found:
         raise site.wrong(
             "E0209", f"`{path}` has no weights yet", help="they come into being where it is applied"
@@ -55,7 +49,11 @@ def _paths(site: Site, prefix: str) -> list[str]:
 
 @builtin()
 def weights(site: Site, net: Any) -> WeightsValue:
-    """`weights(net)`: the tree of its parameters; arithmetic with equal trees and scalars, `sum`."""
+    """`weights(net)`: the tree of its parameters.
+
+    Trees of one network combine element by element, with each other and with scalars; `sum`,
+    `abs`, `maximum` ... work on them too.
+    """
     if isinstance(net, WeightsValue):
         return net
     path = _path(net)
@@ -93,7 +91,7 @@ def with_weights(site: Site, net: Any, tree: Any) -> Template:
 
 @builtin()
 def frozen(site: Site, net: Any) -> Template:
-    """`frozen(net)`: the network as in evaluation, without gradient and without changing buffers."""
+    """`frozen(net)`: the network as in evaluation: no gradient, no change of its buffers."""
     if not isinstance(net, Template):
         raise site.wrong("E0310", f"`frozen` of {describe(net)}", "net", "it takes an instance")
     return replace(net, frozen=True)
@@ -156,7 +154,9 @@ def gradient(site: Site, y: TensorValue, wrt: Any) -> Any:
     """`gradient(y, x)`: the derivative of a scalar by a tensor or a tree of weights."""
     if y.rank:
         raise site.wrong(
-            "E0330", f"`gradient` needs a scalar; this is {describe(y)}", "y",
+            "E0330",
+            f"`gradient` needs a scalar; this is {describe(y)}",
+            "y",
             help="`sum` or `mean` it first",
         )
     if len(site.cx.frames) > 1:

@@ -2,40 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nnc.elaborate.arithmetic import as_tensor
 from nnc.elaborate.calls import apply
-from nnc.elaborate.context import Context, World
-from nnc.elaborate.train.common import BATCH, Section
+from nnc.elaborate.collected import Collected
+from nnc.elaborate.context import Application
+from nnc.elaborate.settings import Settings
+from nnc.elaborate.train.common import Section
+from nnc.elaborate.train.scoring import loss_value
 from nnc.elaborate.values import TensorValue, TupleValue
-from nnc.ir.dims import symbol
+from nnc.ir.dims import Poly
 from nnc.ir.graph import Graph
 from nnc.ir.program import Forward
 from nnc.language import tree
 from nnc.passes.dead_code import dead_code
 
 
-def forwards(section: Section) -> list[Forward]:
+#: The settings of a step, and the sections inside `train` that it stands in.
+Losses = Sequence[tuple[Settings, Sequence[tree.Section]]]
+
+
+def forwards(section: Section, losses: Losses) -> list[Forward]:
     """One for each instance with tensor inputs that a `let` of the section makes."""
     lets = [s for s in section.tree.body if isinstance(s, tree.Let)]
     known = section.world.applications
     paths = [name.id for let in lets for name in let.names if name.id in known]
-    return [_forward(section.world, path) for path in paths if known[path].arguments]
+    paths = [p for p in paths if known[p].arguments and known[p].template.has_own_name]
+    _open_batches(section, paths, losses)
+    made = [_forward(section, path) for path in paths]
+    return [forward for forward in made if not _reads_batch(forward.graph)]
 
 
-def _forward(world: World, path: str) -> Forward:
-    return Forward(path, _graph(world, path, False), _graph(world, path, True))
+def _open_batches(section: Section, paths: Sequence[str], losses: Losses) -> None:
+    """Apply to a batch of any size what no evaluation has: what only the steps use.
+
+    A loss that is defined for its own batch size alone leaves its nets with that size.
+    """
+    for settings, inner in losses:
+        if all(_is_open(section.world.applications[path]) for path in paths):
+            return
+        cx = section.context(Graph("inference"), training=False)
+        Collected().attempt(loss_value, cx, settings, section.scope(cx, inner))
 
 
-def _graph(world: World, path: str, structured: bool) -> Graph:
-    application = world.applications[path]
+def _is_open(application: Application) -> bool:
+    return any(isinstance(dim, Poly) for _, type, _ in application.arguments for dim in type.shape)
+
+
+def _reads_batch(graph: Graph) -> bool:
+    """Whether a net reads data besides its inputs, so that it is no function of them."""
+    return any(graph.node(id).attrs["kind"] == "batch" for id in graph.inputs)
+
+
+def _forward(section: Section, path: str) -> Forward:
+    return Forward(path, _graph(section, path, False), _graph(section, path, True))
+
+
+def _graph(section: Section, path: str, structured: bool) -> Graph:
+    application = section.world.applications[path]
     graph = Graph(f"forward {path}")
-    cx = Context(world, graph, training=False, batch=symbol(BATCH))
+    cx = section.context(graph, training=False)
+    template = section.scope(cx).bindings[path].force(path, application.span)
     cx.structured = structured
     arguments = []
     for name, type, names in application.arguments:
         tensor = cx.input(name, type, "argument")
         arguments.append((name, TensorValue(tensor, names), application.span))
-    result = apply(cx, application.template, arguments, application.span)
+    result = apply(cx, template, arguments, application.span)
     fields = result.items if isinstance(result, TupleValue) else [("output", result)]
     for number, (name, value) in enumerate(fields):
         output = as_tensor(cx, value, "f32", application.span)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import networkx
+
 from nnc.elaborate.arithmetic import as_tensor
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Context
@@ -19,6 +21,7 @@ from nnc.ir.types import FLOATS
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, NncError, error
 from nnc.passes.autodiff import DifferentiationError, expand_gradients
+from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
 from nnc.passes.split_evaluation import split_evaluation
 
@@ -115,7 +118,7 @@ def evaluations(section: Section, clock: str) -> list[Evaluation]:
     return [evaluation for evaluation in built if evaluation is not None]
 
 
-def _written(section: Section, written: tree.Section, clock: str) -> Evaluation:
+def _written(section: Section, written: tree.Section, clock: str) -> Evaluation | None:
     """`eval NAME(every = 100steps) { metrics = ... }`: may use other data."""
     every: int | None = None
     for item in named_arguments(written, ("every",)):
@@ -138,6 +141,28 @@ def _written(section: Section, written: tree.Section, clock: str) -> Evaluation:
     return _evaluation(section, written.name, own, (written,), source, split, every)
 
 
+def _keep_to_source(section: Section, graph: Graph, source: str) -> None:
+    """An evaluation goes over one data section: a loss that reads another one is left out."""
+    for key, value in list(graph.outputs.items()):
+        behind = networkx.ancestors(graph.nx, value.node) | {value.node}
+        inputs = [graph.node(id).attrs for id in graph.inputs if id in behind]
+        read = {a["name"].partition(".")[0] for a in inputs if a["kind"] == "batch"}
+        others = ", ".join(f"`{name}`" for name in sorted(read - {source}))
+        if others and key != "@loss":
+            name = key.removeprefix("@metrics/")
+            raise error(
+                "E0434", f"the metric `{name}` reads {others}, and its samples are those of "
+                f"`{source}`", section.place,
+                help="an `eval` section of its own goes over the data that it names",
+            )  # fmt: skip
+        if others:
+            del graph.outputs[key]
+    dead_code.run(graph)
+    unread = [id for id in graph.inputs if not graph.nx.out_degree(id)]
+    for id in set(unread) - {value.node for value in graph.outputs.values()}:
+        graph.remove(id)
+
+
 def _static_context(section: Section) -> Context:
     cx = section.module.context()
     cx.world = section.world
@@ -152,7 +177,7 @@ def _evaluation(
     source: str,
     split: str,
     every: int | None = None,
-) -> Evaluation:
+) -> Evaluation | None:
     graph = Graph(f"evaluate {name}")
     cx = section.context(graph, training=False)
     scope = section.scope(cx, inner)
@@ -165,7 +190,11 @@ def _evaluation(
         values[f"@metrics/{item.name}"] = metric
     problems.finish()
     graph.outputs.update({key: value.tensor.value for key, value in values.items()})
+    _keep_to_source(section, graph, source)
+    if not graph.outputs:
+        return None
     finish_graph(cx, graph)
+    common.run(graph)  # what two metrics share is accumulated once
     cut = split_evaluation(graph, BATCH)
     dead_code.run(cut.batch)
     dead_code.run(cut.finish)

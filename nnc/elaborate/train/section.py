@@ -48,6 +48,7 @@ class TrainBuilder:
     ):
         self.section = Section(module, tree_section)
         self.errors = Collected(self.section.faults)
+        self.losses: list[tuple[Settings, list[tree.Section]]] = []
         self.clock = self.errors.attempt(self._clock) or ""
         self.given = {"epochs": epochs, "steps": steps}
         self.seed = self.errors.attempt(self._seed, seed) or 0
@@ -63,7 +64,7 @@ class TrainBuilder:
         section, attempt = self.section, self.errors.attempt
         phases = self._phases()
         scored = attempt(evaluations, section, self.clock)
-        models = attempt(forwards, section)
+        models = attempt(forwards, section, self.losses)
         stop = attempt(early_stop, section, self.clock)
         loads = attempt(initial_weights, section)
         attempt(self._unused_definitions)
@@ -233,6 +234,8 @@ class TrainBuilder:
     ) -> Step | None:
         builder = StepBuilder(self.section, settings, inner, name)
         step = self.errors.attempt(builder.build)
+        if step is not None:
+            self.losses.append((settings, inner))
         return replace(step, times=times) if step is not None else None
 
     def _times(self, step: tree.Section) -> int:

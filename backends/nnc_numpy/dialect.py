@@ -1,0 +1,22 @@
+"""NumPy as a dialect: the defaults of `nnc.emit`, with the names of NumPy."""
+
+from __future__ import annotations
+
+from nnc.emit import LOOPS, Dialect
+from nnc_numpy import runtime
+from nnc_numpy.emitters import EMITTERS
+
+
+class NumpyDialect(Dialect):
+    name = "numpy"
+    module = "np"
+    imports = {"np": "import numpy as np"}  # noqa: RUF012
+    emitters = EMITTERS
+    statements = LOOPS
+    helpers = (runtime.random_bits,)
+
+    def needs(self) -> str:
+        return "NumPy 2 alone"
+
+
+NUMPY = NumpyDialect()

@@ -1,0 +1,96 @@
+"""`scan` as a `for` loop over slices, whose results are stacked at its end.
+
+Slices come from `unbind`, and stacks are made at once, because autograd would otherwise fill a
+whole array for every step.  A loop that runs in reverse reads and stacks in reverse.
+"""
+
+from __future__ import annotations
+
+from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, needed
+from nnc.emit.loops import carry_name, carry_on
+from nnc.ir.graph import Graph, Node, Value
+from nnc_torch.spatial import print_max_pool, print_max_pool_grad
+
+
+def print_scan(printer: Printer, node: Node) -> None:
+    attrs = node.attrs
+    body: Graph = attrs["body"]
+    carries, sequences = attrs["carries"], attrs["sequences"]
+    inner = printer.inside(body, 1)
+    ports = [Value(id) for id in body.inputs]
+    outputs = list(body.outputs.values())
+    nodes = needed(body, outputs)
+    inner.count(nodes, outputs)
+
+    for port, value in zip(ports[1 + carries + sequences :], node.operands[carries + sequences :], strict=True):
+        expr = printer.read(value)
+        inner.bind(port, expr if expr.is_simple or not expr.size else printer.variable(value))
+    printer.place(node)
+    names = [carry_name(printer, body, port) for port in ports[1 : 1 + carries]]
+    for name, port, value in zip(names, ports[1:], node.operands, strict=False):
+        text = printer.explicit(value)
+        if text != name:
+            printer.body.add(printer.depth, f"{name} = {text}")
+        inner.bind(port, Expr(name))
+    stacks = [stack_name(printer, node, i) for i in range(carries, len(node.types))]
+    for stack in stacks:
+        printer.body.add(printer.depth, f"{stack} = []")
+    head = loop_head(printer, inner, node)
+    printer.body.add(printer.depth, f"for {head}:")
+    for port, value in zip(ports[1:], outputs[:carries], strict=False):
+        inner.take_over(port, value, nodes)
+    inner.print(nodes)
+    for stack, value in zip(stacks, outputs[carries:], strict=True):
+        inner.body.add(inner.depth, f"{stack}.append({inner.explicit(value)})")
+    carry_on(inner, names, outputs[:carries])
+    last = inner.body.lines[-1][1]
+    if not last or (last.startswith("for ") and last.endswith(":")):
+        inner.body.add(inner.depth, "pass")
+    for index, name in enumerate(names):
+        printer.bind(Value(node.id, index), Expr(name))
+    for index, (stack, axis) in enumerate(zip(stacks, attrs["out_axes"], strict=True), carries):
+        text = f"{stack}[::-1]" if attrs["reverse"] else stack
+        made = Expr(f"torch.stack({text}, {axis})", size=1)
+        printer.bind(Value(node.id, index), made)
+        if printer.uses[Value(node.id, index)] != 1:
+            printer.body.add(printer.depth, f"{stack} = {made.text}")
+            printer.bind(Value(node.id, index), Expr(stack))
+
+
+def loop_head(printer: Printer, inner: Printer, node: Node) -> str:
+    """`x_t in xs.unbind(1)`, with the count where the body reads it."""
+    attrs, body = node.attrs, inner.graph
+    carries, sequences = attrs["carries"], attrs["sequences"]
+    counter = Value(body.inputs[0])
+    ports = [Value(id) for id in body.inputs[1 + carries : 1 + carries + sequences]]
+    names, texts = [], []
+    for port, value, axis in zip(ports, node.operands[carries:], attrs["axes"], strict=False):
+        if inner.uses[port]:
+            name = printer.names.new(identifier(body.node(port.node).attrs["name"]))
+            inner.bind(port, Expr(name))
+            names.append(name)
+            slices = f"{printer.variable(value).text}.unbind({axis})"
+            texts.append(f"{slices}[::-1]" if attrs["reverse"] else slices)
+    if inner.uses[counter] or not names:
+        time = printer.names.time(printer.depth - 1)
+        inner.bind(counter, Expr(time, weak="i32"))
+        length = dim_text(attrs["length"])
+        steps = f"range({length})"
+        names.insert(0, time)
+        texts.insert(0, f"reversed({steps})" if attrs["reverse"] else steps)
+    if len(names) == 1:
+        return f"{names[0]} in {texts[0]}"
+    return f"{', '.join(names)} in zip({', '.join(texts)}, strict=True)"
+
+
+def stack_name(printer: Printer, node: Node, index: int) -> str:
+    output = list(node.attrs["body"].outputs)[index]
+    return printer.names.new(identifier(f"{output}s"))
+
+
+STATEMENTS: dict[str, Statement] = {
+    **LOOPS,
+    "scan": print_scan,
+    "max_pool": print_max_pool,
+    "max_pool_grad": print_max_pool_grad,
+}

@@ -1,0 +1,64 @@
+"""Printing a program as Python source: what backends share.
+
+A backend describes its framework as a `Dialect` (spellings, names, what its numbers and arrays look
+like) and calls `module_text(legalized(training, backend), dialect)`.
+"""
+
+from nnc.emit.dialect import Dialect, Emitter, Helper, Site, Statement
+from nnc.emit.expressions import (
+    ADD,
+    AND,
+    ATOM,
+    COMPARE,
+    MUL,
+    OR,
+    POWER,
+    SHIFT,
+    UNARY,
+    XOR,
+    Expr,
+    dim_text,
+    infix,
+    shape_text,
+    sized,
+    tuple_text,
+)
+from nnc.emit.function import Body, Printer, needed, reads
+from nnc.emit.layout import statement, string
+from nnc.emit.loops import STATEMENTS as LOOPS
+from nnc.emit.module import module_text
+from nnc.emit.names import Names, identifier
+
+__all__ = [
+    "ADD",
+    "AND",
+    "ATOM",
+    "COMPARE",
+    "LOOPS",
+    "MUL",
+    "OR",
+    "POWER",
+    "SHIFT",
+    "UNARY",
+    "XOR",
+    "Body",
+    "Dialect",
+    "Emitter",
+    "Expr",
+    "Helper",
+    "Names",
+    "Printer",
+    "Site",
+    "Statement",
+    "dim_text",
+    "identifier",
+    "infix",
+    "module_text",
+    "needed",
+    "reads",
+    "shape_text",
+    "sized",
+    "statement",
+    "string",
+    "tuple_text",
+]

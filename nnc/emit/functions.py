@@ -1,0 +1,180 @@
+"""The functions of an emitted file: steps, evaluations and forwards, each from its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from nnc.emit.dialect import Dialect, Helper
+from nnc.emit.expressions import size_name
+from nnc.emit.function import Body, Printer, needed
+from nnc.emit.inputs import argument_name, bind_inputs, bind_sizes, sizes_in
+from nnc.emit.layout import INDENT, WIDTH, statement, string
+from nnc.emit.names import Names
+from nnc.emit.scalars import COUNTERS, scalar_lines
+from nnc.emit.sections import sections
+from nnc.emit.updates import print_loops, shared_updates
+from nnc.ir.dims import symbol
+from nnc.ir.graph import Graph, Node, Value
+from nnc.ir.host import HostExpr
+from nnc.ir.interpret import with_sizes
+from nnc.ir.program import Evaluation, Forward, Step
+
+#: what the size of a batch is called in graphs of evaluations; `finish` gets it as `count`
+BATCH_SIZES = ("N",)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the functions of one file share: their dialect, and how to get a helper."""
+
+    dialect: Dialect
+    helper: Helper
+    prefix: str = ""  # of all weights' paths
+
+
+def start(
+    context: Context, graph: Graph, targets: Iterable[Value], parameters: Iterable[str] = ()
+) -> tuple[Printer, list[Node]]:
+    """A printer whose inputs are bound, and the nodes it has to print."""
+    targets = list(targets)
+    nodes = needed(graph, targets)
+    taken = {*context.dialect.taken, *parameters, *map(size_name, sizes_in(graph))}
+    names = Names(taken, context.prefix)
+    printer = Printer(graph, context.dialect, names, context.helper, Body())
+    bind_inputs(printer, graph, {node.id for node in nodes})
+    printer.count(nodes, targets)
+    return printer, nodes
+
+
+def entries(printer: Printer, outputs: dict[str, Value]) -> str:
+    """Outputs as the text of a dictionary, under the names that callers see."""
+    pairs = (printer.fitted(f"{string(name)}: ", value, 2) for name, value in outputs.items())
+    return "{" + ", ".join(pairs) + "}"
+
+
+def definition(head: str, doc: str, body: Body, decorators: Iterable[str] = ()) -> str:
+    """A function with a docstring that fits its line."""
+    lines = [*decorators, *statement(f"def {head}:", 0)]
+    return "\n".join([*lines, f'{INDENT}"""{doc}"""', *body.text()])
+
+
+# ---------------------------------------------------------------- steps
+def step_function(context: Context, step: Step, name: str) -> str:
+    """`name(state, batch, scalars) -> state, out`."""
+    graph = step.graph
+    results = {name[1:]: v for name, v in graph.outputs.items() if is_result(name)}
+    updates = {path: v for path, v in graph.outputs.items() if not is_result(path)}
+    loops = shared_updates(graph, updates)
+    looped = {path for loop in loops for path in loop.paths}
+    straight = {path: v for path, v in updates.items() if path not in looped}
+    holes = [hole for loop in loops for member in loop.members for hole in member.holes]
+    shared = [value for loop in loops for value in loop.shared]
+    targets = [*results.values(), *holes, *straight.values(), *shared]
+    printer, nodes = start(context, graph, targets)
+    for title, members in sections(graph, nodes, results.values()):
+        printer.body.section(title)
+        printer.print(members)
+    if loops:
+        print_loops(printer, loops)
+    for path, value in straight.items():
+        printer.body.add(1, printer.fitted(f"state[{string(path)}] = ", value, 1))
+    printer.body.add(1, f"return state, {entries(printer, results)}")
+    doc = f"One step on a batch of {batch_text(graph)}; `state` is consumed."
+    if len(doc) > WIDTH - 10:
+        doc = f"One step of `{name}`; `state` is consumed."
+    decorators = context.dialect.decorators.get("step", ())
+    return definition(f"{name}(state, batch, scalars)", doc, printer.body, decorators)
+
+
+def batch_text(graph: Graph) -> str:
+    """`digits.x f32[64, 64], digits.y i32[64]`."""
+    nodes = [graph.node(id) for id in graph.inputs]
+    fields = [f"{n.attrs['name']} {n.type}" for n in nodes if n.attrs["kind"] == "batch"]
+    return ", ".join(fields) or "nothing"
+
+
+def is_result(output: str) -> bool:
+    """Whether an output of a step is a result for the caller rather than new state."""
+    return output == "@loss" or output.startswith("@metrics/")
+
+
+def scalars_function(
+    scalars: dict[str, HostExpr],
+    name: str,
+    typed: Callable[[str, str], str] = lambda scalar, text: text,
+) -> str:
+    """`name(step, updates, seed, draw)`: the numbers of a step, in float64 on the host."""
+    doc = "Numbers of one step that the host computes, in float64."
+    body = Body(scalar_lines(scalars, typed))
+    return definition(f"{name}({', '.join(COUNTERS)})", doc, body)
+
+
+def typed_scalars(context: Context, graph: Graph) -> Callable[[str, str], str]:
+    """(scalar, text) -> the text as `STEP_scalars` returns it for `graph`."""
+    nodes = [graph.node(id) for id in graph.inputs]
+    types = {n.attrs["name"]: n.type.dtype for n in nodes if n.attrs["kind"] == "scalar"}
+
+    def typed(scalar: str, text: str) -> str:
+        return context.dialect.host_scalar(text, types[scalar]) if scalar in types else text
+
+    return typed
+
+
+# ---------------------------------------------------------------- evaluations
+def evaluation_functions(context: Context, evaluations: Iterable[Evaluation]) -> list[str]:
+    """Two functions for each evaluation; one that is like an earlier one is an alias of it."""
+    written: dict[str, str] = {}
+    parts: list[str] = []
+    for evaluation in evaluations:
+        finish = with_sizes(evaluation.finish, {size: symbol("count") for size in BATCH_SIZES})
+        for part, graph, parameters in (
+            ("batch", evaluation.batch, "(state, batch, scalars)"),
+            ("finish", finish, "(state, accumulators, scalars, count)"),
+        ):
+            name = f"evaluate_{evaluation.name}_{part}"
+            text = plain_function(context, graph, parameters, PURPOSES[part])
+            like = written.setdefault(text, name)
+            head = "\n".join([*context.dialect.decorators.get(part, ()), f"def {name}"])
+            parts.append(f"{head}{text}" if like == name else f"{name} = {like}")
+    return parts
+
+
+PURPOSES = {
+    "batch": "What one batch adds to the loss and metrics.",
+    "finish": "Loss and metrics over `count` samples.",
+}
+
+
+def plain_function(context: Context, graph: Graph, parameters: str, doc: str) -> str:
+    """A function, from its parameters on, that returns a dictionary of the graph's outputs."""
+    printer, nodes = start(context, graph, graph.outputs.values(), ["count"])
+    line = len(printer.body.lines)
+    printer.print(nodes)
+    outputs = {name.removeprefix("@"): value for name, value in graph.outputs.items()}
+    printer.body.add(1, f"return {entries(printer, outputs)}")
+    bind_sizes(printer, line)
+    return definition(parameters, doc, printer.body).removeprefix("def ")
+
+
+# ---------------------------------------------------------------- inference
+def forward_function(context: Context, forward: Forward, name: str) -> str:
+    """`name(state, x, ...)`: an array, or a dictionary for a record."""
+    graph = forward.graph
+    arguments = [
+        argument_name(graph.node(id).attrs["name"], context.dialect)
+        for id in graph.inputs
+        if graph.node(id).attrs["kind"] == "argument"
+    ]
+    printer, nodes = start(context, graph, graph.outputs.values(), arguments)
+    line = len(printer.body.lines)
+    printer.print(nodes)
+    if list(graph.outputs) == ["output"]:
+        result = printer.explicit(graph.outputs["output"])
+    else:
+        result = entries(printer, graph.outputs)
+    printer.body.add(1, f"return {result}")
+    bind_sizes(printer, line)
+    doc = f"`{forward.name}` of its arguments, as in evaluation."
+    decorators = context.dialect.decorators.get("forward", ())
+    return definition(f"{name}({', '.join(['state', *arguments])})", doc, printer.body, decorators)

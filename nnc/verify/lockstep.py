@@ -1,0 +1,96 @@
+"""Lockstep: one call on each backend from the same inputs, against the same call in float64.
+
+In the program's own precision it judges a backend's kernels.  In float64, where tolerances are
+nine digits smaller, it judges what the printed source means; and there the graph that the passes
+made is compared with the graph they were given, so that a fault of a pass is no backend's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnc.backend import Backend
+from nnc.verify.expected import Expected, expect
+from nnc.verify.montecarlo import Machine
+from nnc.verify.parts import Case, Emitted, Variant
+from nnc.verify.probes import Fault, examine
+from nnc.verify.twin import Arrays
+
+
+@dataclass(frozen=True)
+class Check:
+    """The largest error over its tolerance, where it is, and how many decisions fell otherwise.
+
+    A decision (a comparison, the place of a maximum) may fall otherwise where it hangs on a
+    rounding; what follows from it is then expected.
+    """
+
+    ratio: float = 0.0
+    output: str = ""
+    at: str = ""
+    ties: int = 0
+    calls: int = 0
+
+    @property
+    def passed(self) -> bool:
+        return self.ratio <= 1.0
+
+    def __or__(self, other: Check) -> Check:
+        """Both checks as one."""
+        worst = self if self.ratio >= other.ratio else other
+        calls, ties = self.calls + other.calls, self.ties + other.ties
+        return Check(worst.ratio, worst.output, worst.at, ties, calls)
+
+
+class Lockstep:
+    """The calls of one variant of a training, on all backends."""
+
+    def __init__(self, variant: Variant, backends: Mapping[str, Backend]):
+        self.variant = variant
+        self.backends = backends
+        self.emitted = {
+            name: Emitted(backend, variant.optimized, f"{name}_{variant.precision}")
+            for name, backend in backends.items()
+        }
+        self.checks = {name: Check() for name in backends}
+        self.passes = Check()
+        self.faults: dict[str, Fault] = {}
+        self.bad_pass: Case | None = None
+        self.spreads: dict[str, Arrays] = {}
+
+    def compare(self, case: Case) -> None:
+        """One call on every backend."""
+        inputs = self.variant.inputs(case)
+        meant = Machine(case.part.graph(self.variant.meaning), sizes=inputs.sizes)
+        graph = case.part.graph(self.variant.optimized)
+        arithmetic = Machine(graph, expand=True, sizes=inputs.sizes)
+        expected = expect(meant, arithmetic, inputs.by_name)
+        if self.variant.precision == "f64":
+            optimized = Machine(graph, sizes=inputs.sizes).run(inputs.by_name)
+            check = worst(case, expected, optimized)
+            if not check.passed and self.bad_pass is None:
+                self.bad_pass = case
+            self.passes |= check
+        if case.part.kind == "step":
+            self.spreads[case.part.label] = expected.spread
+        for name, emitted in self.emitted.items():
+            self._judge(name, case, expected, emitted.run(case.part, inputs))
+
+    def _judge(self, name: str, case: Case, expected: Expected, found: Arrays) -> None:
+        check = worst(case, expected, found)
+        if not check.passed:
+            looked = examine(self.backends[name], self.variant, case, found)
+            check = Check(looked.ratio, looked.output, case.label, looked.ties, 1)
+            if not check.passed and looked.fault is not None:
+                self.faults.setdefault(name, looked.fault)
+        self.checks[name] |= check
+
+
+def worst(case: Case, expected: Expected, found: Mapping[str, np.ndarray]) -> Check:
+    """The output of a call that is farthest off."""
+    ratios = {name: expected.ratio(name, found[name]) for name in expected.values}
+    output = max(ratios, key=lambda name: ratios[name], default="")
+    return Check(ratios.get(output, 0.0), output.removeprefix("@"), case.label, 0, 1)
