@@ -8,13 +8,16 @@ what every file computes in NumPy: initial values and random words.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import nnc_numpy
 import torch
 
-from nnc.emit import legalized, module_text
+from nnc.backend import legalized
+from nnc.emit import module_text
 from nnc.ir.program import Training
-from nnc_torch.dialect import TORCH
+from nnc_torch.dialect import ModuleDialect, TorchDialect
 from nnc_torch.rewrites import rewrite
 
 __all__ = ["TorchBackend", "backend"]
@@ -23,18 +26,32 @@ __all__ = ["TorchBackend", "backend"]
 class TorchBackend:
     """See `nnc.backend.Backend`."""
 
-    name = TORCH.name
-    emitters: Mapping[str, Callable[..., Any]] = {**TORCH.emitters, **TORCH.statements}
+    name = TorchDialect.name
+    emitters: Mapping[str, Callable[..., Any]] = {
+        **TorchDialect.emitters,
+        **TorchDialect.statements,
+    }
 
     def emit(self, training: Training) -> str:
-        return module_text(legalized(training, TORCH, rewrite), TORCH)
+        inference = replace(training, state={}, phases=[], evaluations=[])
+        dialect = TorchDialect(legalized(inference, Nets()).forwards)
+        return module_text(legalized(training, self, rewrite, nnc_numpy.backend), dialect)
 
     def version(self) -> str:
         return f"torch {torch.__version__}"
 
     def devices(self) -> list[str]:
-        found = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
-        return ["cpu", *(["cuda"] if found else []), *found]
+        count = torch.cuda.device_count()
+        return ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+
+
+class Nets(TorchBackend):
+    """What may stand in modules: gradients as the program has changed them, too."""
+
+    emitters: Mapping[str, Callable[..., Any]] = {
+        **ModuleDialect.emitters,
+        **ModuleDialect.statements,
+    }
 
 
 backend = TorchBackend()

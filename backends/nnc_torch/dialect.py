@@ -8,18 +8,21 @@ differ from nnc's at kinks are spelt otherwise, and arrays are made where the ar
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from nnc_numpy import NUMPY
 
-from nnc.emit import ATOM, COMPARE, Dialect, Expr
-from nnc.emit.dialect import infix
-from nnc.ir.types import FLOATS, NUMPY_DTYPES
+from nnc.emit import COMPARE, Dialect, Expr, Helper, Printer, infix
+from nnc.emit.updates import Loop
+from nnc.ir.graph import Value
+from nnc.ir.program import Forward, Training
+from nnc.ir.types import NUMPY_DTYPES, dtype_of
 from nnc_torch import runtime
 from nnc_torch.emitters import EMITTERS, MODULE_EMITTERS
-from nnc_torch.loops import STATEMENTS
+from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
+from nnc_torch.modules import class_texts, forward_text, method_names
+from nnc_torch.updates import is_view_of_state, print_update
 
 HELPERS = (
     runtime.sign, runtime.relu, runtime.sqrt, runtime.maximum, runtime.minimum,
@@ -46,11 +49,19 @@ class TorchDialect(Dialect):
     statements = STATEMENTS
     native = frozenset()
     helpers = HELPERS
-    conversions = (runtime.from_numpy, runtime.to_numpy)
-    constants = {"DEVICE": '"cpu"'}  # noqa: RUF012
+    preamble = (runtime.from_numpy, runtime.to_numpy)
+    constants = {  # noqa: RUF012
+        "DEVICE": '"cpu"',
+        "torch.backends.cuda.matmul.allow_tf32": "False",
+        "torch.backends.cudnn.allow_tf32": "False",
+    }
     decorators = dict.fromkeys(("step", "batch", "finish", "forward"), ("@torch.no_grad()",))
     #: where new arrays are made
     device = "DEVICE"
+
+    def __init__(self, forwards: Sequence[Forward] = ()):
+        """`forwards` are the nets, legal for `ModuleDialect`."""
+        self.forwards = forwards
 
     @property
     def host(self) -> Dialect:
@@ -58,10 +69,32 @@ class TorchDialect(Dialect):
 
     @property
     def taken(self) -> frozenset[str]:
-        return super().taken | NUMPY.taken | {"Tensor", "Model", "model"}
+        return super().taken | NUMPY.taken | {"Tensor", "Model", "model", "nets", "self"}
 
     def needs(self) -> str:
         return "PyTorch and NumPy alone"
+
+    # ------------------------------------------------------------ nets
+    def classes(self, training: Training, helper: Helper) -> list[str]:
+        if not self.forwards:
+            return []
+        doc = f"The nets of `{training.name}`; `state_dict()` has the paths of their weights."
+        methods = method_names(self.forwards)
+        return class_texts(self.forwards, training.state, ModuleDialect, helper, methods, doc)
+
+    def forward(self, training: Training, forward: Forward, name: str) -> str:
+        text = forward_text(forward, name, method_names(self.forwards)[forward.name], self)
+        return f"{MODEL}\n\n\n{text}" if forward is training.forwards[0] else text
+
+    # ------------------------------------------------------------ updates
+    def update(self, printer: Printer, loop: Loop) -> bool:
+        return print_update(printer, loop)
+
+    def stored(self, printer: Printer, value: Value) -> None:
+        """Entries are written to in place, so that none may be a view of another."""
+        if is_view_of_state(printer.graph, value):
+            expr = printer.read(value)
+            printer.bind(value, self.method(expr, "clone"))
 
     # ------------------------------------------------------------ types and numbers
     def dtype(self, dtype: str) -> str:
@@ -80,7 +113,8 @@ class TorchDialect(Dialect):
         return Expr(text, weak=dtype)
 
     def array(self, data: np.ndarray) -> str:
-        return self.number(NUMPY.array(data).partition("(")[2].rpartition(", dtype=")[0], self_dtype(data))
+        listed = NUMPY.array(data).removeprefix("np.array(").rpartition(", dtype=")[0]
+        return self.number(listed.replace("np.", "torch."), dtype_of(data))
 
     def filled(self, value: str, shape: str, dtype: str) -> str:
         name = {"0": "zeros", "0.0": "zeros", "1": "ones", "1.0": "ones"}.get(value)
@@ -101,6 +135,18 @@ class ModuleDialect(TorchDialect):
     """Methods of modules, through which autograd goes."""
 
     emitters = MODULE_EMITTERS
+    statements = MODULE_STATEMENTS
 
     def __init__(self, device: str):
+        super().__init__()
         self.device = device
+
+
+MODEL = '''
+def model(state):
+    """The nets with the weights of `state`, which they share: to be used, or trained further."""
+    with torch.device("meta"):
+        nets = Model()
+    nets.load_state_dict({path: state[path] for path in nets.state_dict()}, assign=True)
+    return nets
+'''.strip()

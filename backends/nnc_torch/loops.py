@@ -94,3 +94,4 @@ STATEMENTS: dict[str, Statement] = {
     "max_pool": print_max_pool,
     "max_pool_grad": print_max_pool_grad,
 }
+MODULE_STATEMENTS: dict[str, Statement] = {**STATEMENTS}

@@ -147,7 +147,7 @@ def _value(
         )
     if declared.dims:
         check_dtype(declared)
-        made = Provenance(parameter.span, f"`{parameter.name}` at line {parameter.span.line}")
+        made = Provenance(parameter.span, f"`{parameter.name}`")
         return replace(_tensor(cx, declared, scope, sample), made=made)
     if declared.dtype == "bool":
         return sample.flag

@@ -316,6 +316,10 @@ def _from(value: TensorValue) -> str:
 def _check_dtypes(
     symbol: str, a: TensorValue, b: TensorValue, left: Operand, right: Operand, span: Span
 ) -> None:
+    logical = symbol in ("and", "or")
+    kinds = logical == (a.dtype == "bool") or symbol in ("==", "!=")
+    if a.dtype == b.dtype and kinds and not (symbol == "/" and a.dtype in INTEGERS):
+        return
     labels = [Label(left[1], _from(a)), Label(right[1], _from(b))]
     if a.dtype != b.dtype:
         wanted, (_, place) = (a.dtype, right) if a.dtype in FLOATS else (b.dtype, left)
@@ -325,14 +329,10 @@ def _check_dtypes(
             "E0317", f"`{symbol}` of {a.dtype} and {b.dtype}", span, *labels,
             help=f"write `{cast}`; element types never mix silently",
         )
-    logical = symbol in ("and", "or")
-    if logical != (a.dtype == "bool") and symbol not in ("==", "!="):
+    help = "`//` divides ints; `f32(...)` casts"
+    if not kinds:
         help = "compare first: `x > 0`" if logical else "`f32(mask)` casts a bool"
-        raise error("E0317", f"`{symbol}` of {a.dtype}", span, *labels, help=help)
-    if symbol == "/" and a.dtype in INTEGERS:
-        raise error(
-            "E0317", f"`/` of {a.dtype}", span, *labels, help="`//` divides ints; `f32(...)` casts"
-        )
+    raise error("E0317", f"`{symbol}` of {a.dtype}", span, *labels, help=help)
 
 
 def _check_literal(value: Any, dtype: str, span: Span) -> None:

@@ -587,7 +587,7 @@ def _made_here(value: Any, span: Span, text: str, kept: Sequence[Any]) -> Any:
     if isinstance(value, TensorValue):
         made = next((v.made for v in kept if isinstance(v, TensorValue) and v.shape == value.shape),
                     None)
-        made = made or Provenance(span, f"{text} at line {span.line}")
+        made = made or Provenance(span, text)
         return TensorValue(value.tensor, value.names, made)
     if isinstance(value, TupleValue):
         return value.map(lambda item: _made_here(item, span, text, ()))

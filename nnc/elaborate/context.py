@@ -31,7 +31,7 @@ from nnc.ir.program import StateEntry
 from nnc.ir.types import TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, Label, NncError, error
-from nnc.language.tree import Span
+from nnc.language.tree import Source, Span
 from nnc.ops.registry import OpError
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class World:
     declared: dict[str, Span] = field(default_factory=dict)
     applications: dict[str, Application] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)  # names of the blocks and functions that ran
+    origins: dict[tuple[Source, int, str], Origin] = field(default_factory=dict)
+    defined: set[int] = field(default_factory=set)  # offsets of the definitions that ran
     open_sizes: frozenset[str] = frozenset()  # symbols that may size weights
     exhausted: bool = False  # a graph has had more calls than any may have
     weights: int = 0  # tensors of weights and buffers
@@ -281,10 +283,16 @@ class Context:
 
     def origin(self, span: Span) -> tuple[Origin, ...]:
         user = self.user_span(span)
-        here = Origin(_short(user), user.line, user.column, self.path)
-        if user is span:
-            return (here,)
-        return (here, Origin(_short(span), span.line, span.column, self.path))
+        here = self._origin(user)
+        return (here,) if user is span else (here, self._origin(span))
+
+    def _origin(self, span: Span) -> Origin:
+        key = span.source, span.start, self.path
+        found = self.world.origins.get(key)
+        if found is None:
+            found = Origin(_short(span), span.line, span.column, self.path)
+            self.world.origins[key] = found
+        return found
 
     def at(self, span: Span) -> Any:
         """Nodes emitted inside come from `span`."""

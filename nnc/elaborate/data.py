@@ -80,12 +80,14 @@ class Data:
         self.declared: dict[str, dict[str, Declaration]] = {}
         self.faults: list[Diagnostic] = []
         self._failed: set[str] = set()
+        self._reading: set[str] = set()
 
     def source(self, cx: Context, name: str) -> Source:
         """The section `name`, read; errors stand at the field or setting to blame."""
         if name not in self.sections or name in self._failed:
             raise Poisoned
         if name not in self.read:
+            self._reading.add(name)
             try:
                 self.read[name] = self._load(cx, name)
             except (NncError, Poisoned) as failure:
@@ -94,6 +96,8 @@ class Data:
                     raise
                 self.faults.extend(getattr(failure, "diagnostics", ()))
                 self.read[name] = self._unread(cx, name)
+            finally:
+                self._reading.discard(name)
         return self.read[name]  # type: ignore[return-value]  # `Unread` has what elaboration asks
 
     def inside(self, file: str, span: Span) -> Path:
@@ -107,13 +111,15 @@ class Data:
 
     def attribute(self, cx: Context, name: str, attr: str, span: Span) -> Any:
         """`digits.x`: the batch; `digits.classes`: a fact."""
+        if name in self._reading:
+            raise error("E0204", f"`{name}` is defined by itself", span)
         source = self.source(cx, name)
         if attr in source.arrays:
             declared = self.declared[name][attr]
             shape = (cx.batch_size(name), *source.arrays[attr].shape[1:])
             with cx.at(span):
                 tensor = cx.input(f"{name}.{attr}", TensorType(declared.dtype, shape), "batch")
-            made = Provenance(declared.span, f"`{name}.{attr}` at line {declared.span.line}")
+            made = Provenance(declared.span, f"`{name}.{attr}`")
             return TensorValue(tensor, declared.names, made)
         if isinstance(source, Unread):
             raise Poisoned
@@ -226,10 +232,14 @@ def _values(cx: Context, found: DataSection, problems: Collected) -> dict[str, A
     for statement in found.section.body:
         if isinstance(statement, tree.Set):
             problems.attempt(_setting, statement, settings, meant)
-    values: dict[str, Any] = {}
-    for name, statement in {**meant, **settings}.items():
-        value = problems.attempt(cx.eval, statement.value, found.scope)
-        values[name] = POISON if value is None else value
+    chosen = {**meant, **settings}
+    values: dict[str, Any] = dict.fromkeys(chosen, POISON)
+
+    def evaluate(name: str) -> None:
+        values[name] = cx.eval(chosen[name].value, found.scope)
+
+    for name in chosen:
+        problems.attempt(evaluate, name)
     return values
 
 

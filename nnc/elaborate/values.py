@@ -28,7 +28,11 @@ class Provenance:
     """Where a tensor was made, for labels in messages: `from Dense(128) at line 7`."""
 
     span: Span
-    text: str
+    what: str
+
+    @property
+    def text(self) -> str:
+        return f"{self.what} at line {self.span.line}"
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,14 @@ from nnc.emit.expressions import (
     infix,
     sized,
 )
-from nnc.ir.graph import Node
-from nnc.ir.program import Step, Training
+from nnc.ir.graph import Node, Value
+from nnc.ir.program import Forward, Step, Training
 from nnc.ir.types import FLOATS, NUMPY_DTYPES, TensorType
 from nnc.ops.registry import OPS
 
 if TYPE_CHECKING:
     from nnc.emit.function import Printer
+    from nnc.emit.updates import Loop
 
 Helper = Callable[[Callable[..., Any]], str]
 Emitter = Callable[..., Expr]  # (site, node, *operands)
@@ -92,6 +93,21 @@ class Dialect:
     def runner(self, step: Step, name: str) -> str | None:
         """The function `run_NAME`, several executions of the step `name` in one call."""
         return None
+
+    def classes(self, training: Training, helper: Helper) -> list[str]:
+        """Classes that stand before the functions of the file."""
+        return []
+
+    def forward(self, training: Training, forward: Forward, name: str) -> str | None:
+        """The function `name` for inference, where it is not printed from its graph."""
+        return None
+
+    def update(self, printer: Printer, loop: Loop) -> bool:
+        """Print updates that are alike, where not as a loop over their paths; whether it did."""
+        return False
+
+    def stored(self, printer: Printer, value: Value) -> None:
+        """See to it that `value` can become an entry of the state."""
 
     # ------------------------------------------------------------ types and numbers
     def dtype(self, dtype: str) -> str:

@@ -78,6 +78,7 @@ def step_function(context: Context, step: Step, name: str) -> str:
     if loops:
         print_loops(printer, loops)
     for path, value in straight.items():
+        context.dialect.stored(printer, value)
         printer.body.add(1, printer.fitted(f"state[{string(path)}] = ", value, 1))
     printer.body.add(1, f"return state, {entries(printer, results)}")
     doc = f"One step on a batch of {batch_text(graph)}; `state` is consumed."
@@ -96,7 +97,7 @@ def batch_text(graph: Graph) -> str:
 
 def is_result(output: str) -> bool:
     """Whether an output of a step is a result for the caller rather than new state."""
-    return output == "@loss" or output.startswith("@metrics/")
+    return output.startswith("@") and not output.startswith("@opt/")
 
 
 def scalars_function(

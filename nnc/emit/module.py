@@ -49,7 +49,10 @@ def module_text(training: Training, dialect: Dialect) -> str:
             functions += filter(None, [dialect.runner(step, name)])
     functions += evaluation_functions(context, training.evaluations)
     for forward in training.forwards:
-        functions.append(forward_function(context, forward, forwards[forward.name]))
+        name = forwards[forward.name]
+        special = dialect.forward(training, forward, name)
+        functions.append(special or forward_function(context, forward, name))
+    functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
     body = [*sources.definitions.values(), *functions]
     imports = import_lines(sources.imports, "\n".join(body), dialect)

@@ -156,16 +156,14 @@ def print_loops(printer: Printer, loops: list[Loop]) -> None:
         for value in loop.shared:
             if printer.read(value).size:
                 printer.variable(value)
-    for loop in loops:
-        print_loop(printer, loop)
+    printer.dialect.update(printer, loops)
 
 
 def print_loop(printer: Printer, loop: Loop) -> None:
     first = loop.members[0]
     body, names, depth = printer.body, printer.names, printer.depth
     table = names.new("gradients")
-    pairs = [_entry(printer, member) for member in loop.members]
-    body.add(depth, f"{table} = {{{', '.join(pairs)}}}")
+    body.add(depth, f"{table} = {hole_table(printer, loop)}")
     holes = [names.new(wish) for wish in ("grad", "other")[: len(first.holes)]]
     target = holes[0] if len(holes) == 1 else f"({', '.join(holes)})"
     body.section("update")
@@ -186,8 +184,8 @@ def print_loop(printer: Printer, loop: Loop) -> None:
         if len({node.name for node in nodes}) > 1
     }
     for template, value in sorted(first.state.items(), key=lambda item: item[0] != "{path}"):
-        name = names.new(_state_name(template))
-        body.add(depth + 1, f"{name} = state[{_key(template)}]")
+        name = names.new(state_name(template))
+        body.add(depth + 1, f"{name} = state[{state_key(template)}]")
         inner.bind(value, Expr(name))
         inner.take_over(value, first.outputs[template], first.nodes)
     for node in first.nodes:
@@ -199,9 +197,15 @@ def print_loop(printer: Printer, loop: Loop) -> None:
     inner.print(first.nodes)
     for template, value in first.outputs.items():
         if template != "{path}":
-            body.add(depth + 1, f"state[{_key(template)}] = {inner.explicit(value)}")
+            body.add(depth + 1, f"state[{state_key(template)}] = {inner.explicit(value)}")
     body.add(depth + 1, inner.fitted("state[path] = ", first.outputs["{path}"], depth + 1))
     body.place = ""
+
+
+def hole_table(printer: Printer, loop: Loop) -> str:
+    """What differs from parameter to parameter, as a dictionary from paths."""
+    pairs = [_entry(printer, member) for member in loop.members]
+    return f"{{{', '.join(pairs)}}}"
 
 
 def _entry(printer: Printer, member: Member) -> str:
@@ -211,10 +215,12 @@ def _entry(printer: Printer, member: Member) -> str:
     return f"{string(member.path)}: ({', '.join(texts)})"
 
 
-def _state_name(template: str) -> str:
+def state_name(template: str) -> str:
+    """What the entry is called in an update: `p`, or the name of a moment."""
     parts = template.split("/")
     return "p" if len(parts) == 1 else parts[-2]
 
 
-def _key(template: str) -> str:
+def state_key(template: str) -> str:
+    """The path of an entry in the terms of `path`, as Python."""
     return "path" if template == "{path}" else f'f"{template}"'

@@ -6,8 +6,6 @@ Everything that writes graph code (the elaborator, gradients, decompositions, ru
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,21 @@ from nnc.ir.types import TensorType, same_shape
 from nnc.ops.registry import OPS
 
 
+class At:
+    """While it is entered, nodes of a builder come from `origin`."""
+
+    __slots__ = ("before", "builder", "origin")
+
+    def __init__(self, builder: Builder, origin: tuple[Origin, ...]):
+        self.builder, self.origin, self.before = builder, origin, builder.origin
+
+    def __enter__(self) -> None:
+        self.before, self.builder.origin = self.builder.origin, self.origin
+
+    def __exit__(self, *_: object) -> None:
+        self.builder.origin = self.before
+
+
 class Builder:
     """Appends to `graph`; `origin` is given to every node until it is changed."""
 
@@ -25,14 +38,9 @@ class Builder:
         self.graph = graph
         self.origin = origin
 
-    @contextmanager
-    def at(self, origin: tuple[Origin, ...]) -> Iterator[None]:
+    def at(self, origin: tuple[Origin, ...]) -> At:
         """Nodes emitted inside come from `origin`."""
-        before, self.origin = self.origin, origin
-        try:
-            yield
-        finally:
-            self.origin = before
+        return At(self, origin)
 
     def emit(self, op: str, *operands: Tensor, name: str = "", **attrs: Any) -> Any:
         """A `Tensor`, or a tuple of them for an op of several results; `OpError` if refused."""

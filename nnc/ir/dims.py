@@ -117,6 +117,8 @@ def symbol(name: str) -> Poly:
 
 def equal(a: Dim, b: Dim) -> bool | None:
     """True where `a == b` for all sizes, False where for none, None where it depends."""
+    if a == b:
+        return True
     difference = a - b
     return difference == 0 if isinstance(difference, int) else None
 

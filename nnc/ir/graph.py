@@ -97,7 +97,7 @@ class Graph:
     # ------------------------------------------------------------ reading
     # networkx's own dictionaries, without the views in front of them: passes read these most.
     def node(self, id: int) -> Node:
-        return self.nx._node[id]["node"]  # type: ignore[no-any-return]
+        return self.nx._node[id]["node"]
 
     def producer(self, value: Value) -> Node:
         return self.node(value.node)

@@ -55,6 +55,8 @@ class TensorType:
 
 def same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
     """Whether two shapes are proved equal."""
+    if a == b:
+        return True
     return len(a) == len(b) and all(equal(x, y) is True for x, y in zip(a, b, strict=True))
 
 

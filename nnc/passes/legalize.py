@@ -14,7 +14,7 @@ from nnc.language.diagnostics import NncError, error
 from nnc.ops.registry import OPS
 from nnc.passes.base import Rewriter, run_on_bodies
 
-#: what only differentiation reads: the value is the first operand
+#: what only differentiation reads: the value is the first operand, where nothing spells them
 MARKERS = ("stop_gradient", "with_gradient", "on_gradient")
 
 
@@ -32,7 +32,7 @@ def legalize(graph: Graph, native: Collection[str], backend: str = "this backend
     run_on_bodies(graph, on_body)
     rewriter = Rewriter(graph)
     for node in rewriter:
-        if node.op in MARKERS:
+        if node.op in MARKERS and node.op not in native:
             rewriter.replace_node(node, rewriter.operands(node)[:1])
         elif node.op not in native and node.op != "input":
             rewriter.replace_node(node, expansion(rewriter, node, backend))

@@ -1,8 +1,8 @@
 """Which axis of a value carries the samples of a batch, op by op.
 
 A graph over a batch of N samples can run batch by batch as long as each op treats every sample
-alone.  The *sample axis* of a value is the axis of size `k * N` along which sample 0 has the first k
-entries, sample 1 the next k, and so on; a value without one is the same for every batch.  A rule
+alone.  The *sample axis* of a value is the axis of size `k * N` along which sample 0 has the first
+k entries, sample 1 the next k, and so on; a value without one is the same for every batch.  A rule
 says which axis the results of an op have, given those of its operands, or how the op mixes samples.
 """
 
@@ -272,8 +272,10 @@ def through(body: Graph, axes: Sequence[int | None], size: str) -> Axes | None:
     for node in body:
         if node.op == "input":
             continue
-        found = None if reads_size(node, size) else sample_axes(
-            body, node, tuple(known[v] for v in node.operands), size
+        found = (
+            None
+            if reads_size(node, size)
+            else sample_axes(body, node, tuple(known[v] for v in node.operands), size)
         )
         if not isinstance(found, tuple):
             return None

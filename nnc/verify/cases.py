@@ -164,7 +164,7 @@ def _fits(type: TensorType, values: np.ndarray) -> bool:
 def _plain(type: TensorType) -> np.ndarray:
     """An array where no field fits: a smooth wave for floats, zeros for the rest."""
     shape = tuple(dim if isinstance(dim, int) else SAMPLES for dim in type.shape)
-    zeros = np.zeros(shape, NUMPY_DTYPES[type.dtype])
+    zeros: np.ndarray = np.zeros(shape, NUMPY_DTYPES[type.dtype])
     if not type.is_float:
         return zeros
     wave = np.sin(np.arange(zeros.size).reshape(shape))

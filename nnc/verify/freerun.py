@@ -8,7 +8,7 @@ it needs, at the step at which it needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,10 +25,15 @@ Disturb = Callable[[str, Arrays], Arrays]
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss and metrics of each execution, in float64, by name; and the state at the end."""
+    """The loss of each execution, in float64, by step section; and the state at the end."""
 
-    values: dict[str, np.ndarray]
+    losses: dict[str, np.ndarray]
     state: Arrays
+
+    def difference(self, other: Curve) -> float:
+        """The largest difference of the losses, relative to those of this curve."""
+        pairs = ((losses, other.losses[section]) for section, losses in self.losses.items())
+        return max(float(np.max(over(difference(b, a), np.abs(a)))) for a, b in pairs)
 
 
 @dataclass(frozen=True)
@@ -36,36 +41,21 @@ class Band:
     """The reference curve, and the spread of disturbed ones around it."""
 
     curve: Curve
-    spread: dict[str, np.ndarray]
-    state_spread: Arrays
+    spread: Curve
 
     def ratio(self, found: Curve) -> tuple[float, str]:
         """The largest difference over its tolerance, and where."""
-        ratios = {
-            f"{name} at step {_first(r)}": float(np.max(r, initial=0.0))
-            for name, values in self.curve.values.items()
-            for r in [over(difference(found.values[name], values), SAFETY * self.spread[name])]
-        }
+        ratios: dict[str, float] = {}
+        for section, losses in self.curve.losses.items():
+            error = difference(found.losses[section], losses)
+            ratio = over(error, SAFETY * self.spread.losses[section])
+            ratios[f"loss of {section} number {int(np.argmax(ratio))}"] = float(np.max(ratio))
         for path, value in self.curve.state.items():
             error = difference(found.state[path], value)
-            ratios[path] = float(np.max(over(error, SAFETY * self.state_spread[path]), initial=0.0))
+            ratio = over(error, SAFETY * self.spread.state[path])
+            ratios[f"{path} at the end"] = float(np.max(ratio, initial=0.0))
         where = max(ratios, key=lambda key: ratios[key])
         return ratios[where], where
-
-    def difference(self, found: Curve) -> float:
-        """The largest relative difference of the losses."""
-        losses = [name for name in self.curve.values if name.endswith("loss")]
-        return max((_relative(found.values[n], self.curve.values[n]) for n in losses), default=0.0)
-
-
-def _first(ratios: np.ndarray) -> int:
-    """The step of the largest ratio; steps lie along the first axis."""
-    return int(np.argmax(ratios.reshape(len(ratios), -1).max(axis=1, initial=0.0)))
-
-
-def _relative(a: np.ndarray, b: np.ndarray) -> float:
-    scale = np.maximum(np.abs(b), np.finfo(np.float64).tiny)
-    return float(np.max(difference(a, b) / scale, initial=0.0))
 
 
 def run(
@@ -75,7 +65,8 @@ def run(
     training = variant.optimized
     sources = {name: _Source(source, variant) for name, source in training.sources.items()}
     runner = Runner(emitted.plan, sources, training.seed)
-    counters, values = Counters(), {}
+    counters = Counters()
+    losses: dict[str, list[np.float64]] = {}
     state = emitted.native(start)
     with np.errstate(all="ignore"):
         while counters.step < min(cycles, emitted.plan.cycles):
@@ -83,31 +74,33 @@ def run(
                 state, out = runner.execute(state, step, at, counters)
                 if disturb is not None:
                     state = emitted.native(disturb(step.name, emitted.numpy(state)))
-                for name, value in out.items():
-                    values.setdefault(f"{step.name}: {name}", []).append(np.float64(value))
+                losses.setdefault(step.name, []).append(np.float64(out["loss"]))
             counters.step += 1
-    curves = {name: np.array(column) for name, column in values.items()}
-    return Curve(curves, emitted.numpy(state))
+    return Curve({name: np.array(column) for name, column in losses.items()}, emitted.numpy(state))
 
 
 def band(
-    reference: Emitted, variant: Variant, start: Arrays, cycles: int, spreads: dict[str, Arrays]
+    reference: Emitted,
+    variant: Variant,
+    start: Arrays,
+    cycles: int,
+    curve: Curve,
+    errors: Mapping[str, Arrays],
 ) -> Band:
-    """The curve of `reference` with its spread; `spreads` are those of one step, by section.
+    """`curve`, that of `reference`, with its spread; `errors` are those of a step, by section.
 
-    The spread of a curve at a step is the largest so far: curves that cross have not come together.
+    The spread of a loss is the largest so far, since curves that cross have not come together, and
+    the rounding of the loss itself besides.
     """
-    curve = run(reference, variant, start, cycles)
     samples = [
-        run(reference, variant, start, cycles, _disturbing(seed, spreads))
-        for seed in range(SAMPLES)
+        run(reference, variant, start, cycles, _disturbing(seed, errors)) for seed in range(SAMPLES)
     ]
-    spread = {
-        name: np.maximum.accumulate(_rms([s.values[name] for s in samples], center))
-        for name, center in curve.values.items()
-    }
+    losses = {}
+    for section, center in curve.losses.items():
+        spread = _rms([sample.losses[section] for sample in samples], center)
+        losses[section] = np.hypot(np.maximum.accumulate(spread), errors[section]["@loss"])
     state = {p: _rms([s.state[p] for s in samples], center) for p, center in curve.state.items()}
-    return Band(curve, spread, state)
+    return Band(curve, Curve(losses, state))
 
 
 def _rms(samples: list[np.ndarray], center: np.ndarray) -> np.ndarray:
@@ -116,14 +109,14 @@ def _rms(samples: list[np.ndarray], center: np.ndarray) -> np.ndarray:
     return root
 
 
-def _disturbing(seed: int, spreads: dict[str, Arrays]) -> Disturb:
+def _disturbing(seed: int, errors: Mapping[str, Arrays]) -> Disturb:
     rng = np.random.default_rng(seed)
 
     def disturb(section: str, state: Arrays) -> Arrays:
         changed = dict(state)
-        for path, spread in spreads.get(section, {}).items():
+        for path, size in errors[section].items():
             if path in state and state[path].dtype.kind == "f":
-                error = spread * rng.standard_normal(spread.shape)
+                error = size * rng.standard_normal(size.shape)
                 changed[path] = (state[path] + error).astype(state[path].dtype)
         return changed
 

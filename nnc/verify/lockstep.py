@@ -59,7 +59,7 @@ class Lockstep:
         self.passes = Check()
         self.faults: dict[str, Fault] = {}
         self.bad_pass: Case | None = None
-        self.spreads: dict[str, Arrays] = {}
+        self.errors: dict[str, Arrays] = {}  # by step section: the largest spread of its outputs
 
     def compare(self, case: Case) -> None:
         """One call on every backend."""
@@ -75,7 +75,11 @@ class Lockstep:
                 self.bad_pass = case
             self.passes |= check
         if case.part.kind == "step":
-            self.spreads[case.part.label] = expected.spread
+            before = self.errors.get(case.part.label, {})
+            self.errors[case.part.label] = {
+                name: np.maximum(before.get(name, 0.0), spread)
+                for name, spread in expected.spread.items()
+            }
         for name, emitted in self.emitted.items():
             self._judge(name, case, expected, emitted.run(case.part, inputs))
 

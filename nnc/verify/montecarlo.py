@@ -22,14 +22,14 @@ from nnc.ir.interpret import as_float64, with_sizes
 from nnc.ops.registry import OPS
 from nnc.passes.dead_code import remove_unreached
 from nnc.passes.inline import inline_calls
-from nnc.passes.legalize import legalize
+from nnc.passes.legalize import MARKERS, legalize
 from nnc.verify.rounding import EXACT, FORMATS, SUMS, Format, error_size, is_exact
 
 Arrays = dict[str, np.ndarray]
 Pins = Mapping[str, np.ndarray]
 
 #: the ops that are not made of others; an error of their size is added to each result
-CORE = frozenset(name for name, op in OPS.items() if not op.composite)
+CORE = frozenset(name for name, op in OPS.items() if not op.composite).difference(MARKERS)
 
 POOL = 1 << 20
 

@@ -15,6 +15,7 @@ import numpy as np
 from nnc.backend import Backend
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
+from nnc.passes.pipeline import map_graphs, optimize_training
 from nnc.train.module import Plan, forward_of, load_module, plan
 from nnc.verify.twin import Arrays, in_float64, widened
 
@@ -117,8 +118,13 @@ class Variant:
     meaning: Training
     optimized: Training
 
-    def in_float64(self) -> Variant:
-        return Variant("f64", in_float64(self.meaning), in_float64(self.optimized))
+    @staticmethod
+    def of(training: Training, precision: str = "f32") -> Variant:
+        """The passes run in the precision itself: they round the constants that they fold."""
+        meaning = in_float64(training) if precision == "f64" else training
+        optimized = map_graphs(meaning, lambda graph: None)
+        optimize_training(optimized)
+        return Variant(precision, meaning, optimized)
 
     def inputs(self, case: Case) -> Inputs:
         """Those of `case`, which are in the program's own precision, in this one."""

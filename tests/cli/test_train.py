@@ -279,5 +279,5 @@ def test_explain_and_doc_find_and_suggest(capsys: Capture) -> None:
     assert "did you mean `Dense`?" in capsys.readouterr().err
     assert main(["doc"]) == 0
     assert {"Dense", "csv", "argmax"} <= {
-        line.split()[0] for line in capsys.readouterr().out.splitlines()
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if line
     }

@@ -79,7 +79,9 @@ def library_names() -> list[str]:
 _GROUPS = {
     "elementwise": "Elementwise, also of per-step and static numbers and trees of weights",
     "reduce": "Along axes",
+    "constants": "Constants and facts",
     "shape": "Shapes",
+    "index": "Places given by indices",
     "einops": "Strings of axes",
     "neural": "Convolution and pooling",
     "draws": "Random numbers and initial values",

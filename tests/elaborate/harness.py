@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from nnc.elaborate.calls import apply, static_call
-from nnc.elaborate.check import Compiled, deep_stack
+from nnc.elaborate.check import Compiled, at_work
 from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.values import ListValue, TensorValue, TupleValue
 from nnc.ir import host
@@ -85,7 +85,7 @@ def run(
         tensor = cx.input(f"x{number}", type, "argument")
         arguments.append(("", TensorValue(tensor, (None,) * array.ndim), place))
     given = [(key, value, place) for key, value in (static or {}).items()]
-    with deep_stack():
+    with at_work():
         template = static_call(cx, block, given, place)
         template.place = ("net", "net")
         value = apply(cx, template, arguments, place)
@@ -149,10 +149,11 @@ def _rebuilt(path: str, value: Any, leaf: Any) -> Any:
 
 
 def expression(text: str, *arrays: Any, types: str = "", more: str = "", **options: Any) -> Any:
-    """The value of an expression over `x`, `y`, `z`; `types` declares them where `...` is not it."""
+    """The value of an expression over `x`, `y`, `z`; `types` declares them in another way."""
     names = ["x", "y", "z"][: len(arrays)]
     declared = types or ", ".join(
-        f"{name}: {dtype_of(np.asarray(a))}[{', '.join('_' * np.ndim(a))}]" if np.ndim(a)
+        f"{name}: {dtype_of(np.asarray(a))}[{', '.join('_' * np.ndim(a))}]"
+        if np.ndim(a)
         else f"{name}: {dtype_of(np.asarray(a))}"
         for name, a in zip(names, arrays, strict=True)
     )

@@ -18,7 +18,7 @@ def uniform(path: str, count: int, **place: int) -> np.ndarray:
 
 
 def normal(path: str, count: int, **place: int) -> np.ndarray:
-    """Box-Muller in float64 on two words an element: the first half of the words, then the second."""
+    """Box-Muller in float64 on two words an element: all of the first, then all of the second."""
     bits = random.bits32(place.pop("seed", 0), path, count=2 * count, **place).astype(np.float64)
     u1, u2 = (bits[:count] + 1) * 2.0**-32, bits[count:] * 2.0**-32
     return np.sqrt(-2 * np.log(u1)) * np.cos(2 * math.pi * u2)
@@ -40,7 +40,7 @@ def test_initial_weights_are_those_of_the_stream_of_their_path() -> None:
         state = run(text, X, counters={"seed": seed}).state
         for i, inputs in ((0, 4), (1, 5)):
             at = f"init/net.layer_{i}"
-            a = (uniform(f"{at}.a", inputs * 5, seed=seed).astype(F) * F(0.75) + F(-0.5))
+            a = uniform(f"{at}.a", inputs * 5, seed=seed).astype(F) * F(0.75) + F(-0.5)
             np.testing.assert_array_equal(state[f"net.layer_{i}.a"], a.reshape(inputs, 5))
             b = normal(f"{at}.b", 5, seed=seed).astype(F) * F(0.02)
             np.testing.assert_array_equal(state[f"net.layer_{i}.b"], b)
@@ -93,8 +93,11 @@ def test_a_weight_does_not_depend_on_what_else_is_drawn() -> None:
     }
     """
     alone = run(layer + "block Net()(x: f32[N, D]) {\n let f = Layer()\n return x |> f }", X)
-    among = run(layer + "block Net()(x: f32[N, D]) {\n let f = Layer()\n"
-                " return x |> Layer() |> f |> Layer() }", X)
+    among = run(
+        layer + "block Net()(x: f32[N, D]) {\n let f = Layer()\n"
+        " return x |> Layer() |> f |> Layer() }",
+        X,
+    )
     np.testing.assert_array_equal(alone.state["net.f.w"], among.state["net.f.w"])
 
 
@@ -122,14 +125,21 @@ def test_there_are_none_in_evaluation() -> None:
 
 
 def test_two_applications_draw_differently() -> None:
-    text = NOISE + """
+    text = (
+        NOISE
+        + """
     block Net()(x: f32[N, D]) {
       let noise = Noise()
       return (a = noise(x), b = noise(x), c = x |> Noise())
     }
     """
+    )
     result = run(text, 0 * X, training=True, counters={"draw": 2}).out
-    for key, path, ordinal in [("a", "net.noise", 0), ("b", "net.noise", 1), ("c", "net.noise_1", 0)]:
+    for key, path, ordinal in [
+        ("a", "net.noise", 0),
+        ("b", "net.noise", 1),
+        ("c", "net.noise_1", 0),
+    ]:
         wanted = uniform(f"uniform/{path}", 12, step=2, ordinal=ordinal).reshape(3, 4).astype(F)
         np.testing.assert_array_equal(result[key], wanted)
 
@@ -144,7 +154,9 @@ def test_a_mask_compares_bits_with_a_threshold() -> None:
 
 
 def test_two_draws_in_one_body_differ() -> None:
-    text = "block Net()(x: f32[N, D]) = (a = normal([N, D]), b = normal([N, D]), c = normal_like(x))"
+    text = (
+        "block Net()(x: f32[N, D]) = (a = normal([N, D]), b = normal([N, D]), c = normal_like(x))"
+    )
     result = run(text, X, training=True).out
     for ordinal, key in enumerate("abc"):
         wanted = normal("normal/net", 12, ordinal=ordinal).reshape(3, 4).astype(F)

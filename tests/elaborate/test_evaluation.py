@@ -18,7 +18,9 @@ X = RNG.normal(size=(COUNT, 4)).astype(F)
 T = RNG.normal(size=(COUNT, 5, 2)).astype(F)
 LABELS = RNG.integers(0, CLASSES, COUNT).astype(np.int32)
 MASK = (RNG.random(COUNT) > 0.3).astype(F)
-PROGRAM = DESCENT + """
+PROGRAM = (
+    DESCENT
+    + """
 block Dense(out: int)(x: f32[..., D]) -> f32[..., out] {
   param w: f32[D, out] = normal()
   return x @ w
@@ -45,6 +47,7 @@ train fit {
   metrics = (METRICS)
 }
 """
+)
 
 
 @pytest.fixture
@@ -79,10 +82,12 @@ CASES = {
     "sum(hits * d.mask) / sum(d.mask)": ("(hits * mask).sum() / mask.sum()", {"sum"}),
     "sum(hits * d.mask) / maximum(sum(d.mask), 1)": ("(hits * mask).sum() / mask.sum()", {"sum"}),
     "1 - sum((score - d.mask) ^ 2) / sum((d.mask - mean(d.mask)) ^ 2)": (
-        "1 - ((score - mask) ** 2).sum() / ((mask - mask.mean()) ** 2).sum()", {"sum", "collect"},
+        "1 - ((score - mask) ** 2).sum() / ((mask - mask.mean()) ** 2).sum()",
+        {"sum", "collect"},
     ),
     "transpose(one_hot(d.y, 3)) @ one_hot(argmax(logits), 3)": (
-        "eye[y].T @ eye[logits.argmax(1)]", {"sum"},
+        "eye[y].T @ eye[logits.argmax(1)]",
+        {"sum"},
     ),
     "one_hot(d.y, 3) |> sum(axis = 0)": ("eye[y].sum(0)", {"sum"}),
     "mean(logits, axis = 0)": ("logits.mean(0)", {"sum"}),
@@ -91,20 +96,24 @@ CASES = {
     "mean(cumsum(d.t, axis = S) ^ 2)": ("(t.cumsum(1) ** 2).mean()", {"sum"}),
     "mean(softmax(logits) ^ 2)": ("(probabilities**2).mean()", {"sum"}),
     "mean(softmax(score, axis = 0) ^ 2)": (
-        "((np.exp(score) / np.exp(score).sum()) ** 2).mean()", {"collect"},
+        "((np.exp(score) / np.exp(score).sum()) ** 2).mean()",
+        {"collect"},
     ),
     RANKED: ("(score.argsort(kind='stable').argsort() * (y == 1)).mean()", {"collect"}),
     AUC: ("(score[:, None] > score[None]).mean()", {"collect"}),
     "mean((logits @ transpose(logits)) ^ 2)": ("((logits @ logits.T) ** 2).mean()", {"collect"}),
     "mean(concat(score, 2 * score, axis = 0) ^ 2)": (
-        "(np.concatenate([score, 2 * score]) ** 2).mean()", {"sum", "collect"},
+        "(np.concatenate([score, 2 * score]) ** 2).mean()",
+        {"sum", "collect"},
     ),
     "mean(reshape(d.t, [N * 5, 2]) ^ 2)": ("(t**2).mean()", {"sum"}),
     "mean(cumsum(reshape(d.t, [N * 5, 2]), axis = 0))": (
-        "t.reshape(-1, 2).cumsum(0).mean()", {"collect"},
+        "t.reshape(-1, 2).cumsum(0).mean()",
+        {"collect"},
     ),
     "mean(abs(reshape(transpose(d.t, [1, 0, 2]), [5 * N, 2]) |> cumsum(axis = 0)))": (
-        "np.abs(t.swapaxes(0, 1).reshape(-1, 2).cumsum(0)).mean()", {"collect"},
+        "np.abs(t.swapaxes(0, 1).reshape(-1, 2).cumsum(0)).mean()",
+        {"collect"},
     ),
     "score[0] - score[-1]": ("score[0] - score[-1]", {"collect"}),
     "mean(score[1..N] - score[0..N - 1])": ("np.diff(score).mean()", {"collect"}),
@@ -116,23 +125,29 @@ CASES = {
     "sum(weights(net) ^ 2)": ("(w**2).sum()", set()),
     "mean(sort(score, axis = 0)[0..3])": ("np.sort(score)[:3].mean()", {"collect"}),
     "mean(scan e in d.t over S with s = zeros([N, 2]) { s = 0.5 * s + e })": (
-        "decayed.mean()", {"sum"},
+        "decayed.mean()",
+        {"sum"},
     ),
     "mean(scan e in d.t over S with s = zeros([N, 2]) { s = 0.5 * s + e - mean(e, axis = N) })": (
-        "(decayed - decayed.mean(0)).mean()", {"collect"},
+        "(decayed - decayed.mean(0)).mean()",
+        {"collect"},
     ),
     "scan e in d.t over S with s = 0.0 { s = 0.5 * s + sum(e) }": (
-        "decayed.sum()", {"collect"},
+        "decayed.sum()",
+        {"collect"},
     ),
     "scan e in score over N with s = 0.0 { s = 0.5 * s + e }": ("folded", {"collect"}),
     "mean(windows(score, 2, axis = N) |> sum(axis = -1))": (
-        "(score[1:] + score[:-1]).mean()", {"collect"},
+        "(score[1:] + score[:-1]).mean()",
+        {"collect"},
     ),
     "mean(windows(d.t, 2, axis = S) ^ 2)": (
-        "(t[:, 1:] ** 2 + t[:, :-1] ** 2).mean() / 2", {"sum"},
+        "(t[:, 1:] ** 2 + t[:, :-1] ** 2).mean() / 2",
+        {"sum"},
     ),
     "mean(conv(d.t, ones([3, 2, 1])))": (
-        "(t.sum((0, 1, 2)) * 3 - t[:, 0].sum() - t[:, -1].sum()) / len(t) / 5", {"sum"},
+        "(t.sum((0, 1, 2)) * 3 - t[:, 0].sum() - t[:, -1].sum()) / len(t) / 5",
+        {"sum"},
     ),
     "mean(take(ones([3, 2]) * 4, d.y))": ("4.0", {"sum"}),
     "scatter_add(zeros([3]), d.y, hits)": ("np.bincount(y, hits, 3)", {"sum"}),
@@ -142,12 +157,14 @@ CASES = {
     "argmax(score, axis = 0)": ("score.argmax()", {"collect"}),
     "prod(abs(score))": ("np.abs(score).prod()", {"collect"}),
     "sum(gradient(sum(nll(net(d.x), d.y)), d.x) ^ 2) / N": (
-        "(((probabilities - eye[y]) @ w.T) ** 2).sum() / len(y)", {"sum"},
+        "(((probabilities - eye[y]) @ w.T) ** 2).sum() / len(y)",
+        {"sum"},
     ),
-    "mean(einsum(\"n s c, n c -> n s\", d.t, d.t[S = 0]))": (
-        "np.einsum('nsc,nc->ns', t, t[:, 0]).mean()", {"sum"},
+    'mean(einsum("n s c, n c -> n s", d.t, d.t[S = 0]))': (
+        "np.einsum('nsc,nc->ns', t, t[:, 0]).mean()",
+        {"sum"},
     ),
-    "einsum(\"n a, n b -> a b\", logits, logits) / N": ("logits.T @ logits / len(y)", {"sum"}),
+    'einsum("n a, n b -> a b", logits, logits) / N': ("logits.T @ logits / len(y)", {"sum"}),
 }
 
 
@@ -184,9 +201,19 @@ def numbers(w: np.ndarray, rows: np.ndarray) -> dict[str, object]:
     for value in score:
         folded = 0.5 * folded + value
     return {
-        "logits": logits, "probabilities": probabilities, "nll": nll, "score": score, "w": w,
-        "hits": (logits.argmax(1) == y).astype(float), "loss": nll.mean() + 0.1 * (w**2).sum(),
-        "t": t, "y": y, "mask": mask, "eye": np.eye(3), "decayed": decayed, "folded": folded,
+        "logits": logits,
+        "probabilities": probabilities,
+        "nll": nll,
+        "score": score,
+        "w": w,
+        "hits": (logits.argmax(1) == y).astype(float),
+        "loss": nll.mean() + 0.1 * (w**2).sum(),
+        "t": t,
+        "y": y,
+        "mask": mask,
+        "eye": np.eye(3),
+        "decayed": decayed,
+        "folded": folded,
     }
 
 
@@ -232,8 +259,10 @@ def test_without_other_parts_the_metrics_are_those_of_train(root: Path) -> None:
 
 def test_a_written_evaluation_may_use_other_data(root: Path) -> None:
     save(root, e={"x": 2 * X[:7], "y": LABELS[:7]})
-    text = PROGRAM.replace("METRICS", "one = mean(hits)").replace(
-        "  epochs = 1", """
+    text = (
+        PROGRAM.replace("METRICS", "one = mean(hits)").replace(
+            "  epochs = 1",
+            """
   epochs = 1
   clock = d
   eval held(every = 2steps) {
@@ -242,13 +271,16 @@ def test_a_written_evaluation_may_use_other_data(root: Path) -> None:
   }
   eval often(every = 2epochs) { metrics = (s = sum(score)) }
   eval usual { metrics = (s = sum(score)) }
-""") + """
+""",
+        )
+        + """
 data e {
   x: f32[N, 4] = npz("e.npz", "x")
   y: i32[N] = npz("e.npz", "y")
   batch = 2
 }
 """
+    )
     text = text.replace("logits[0..N, 0]", "logits[0..d.N, 0]")
     training = train(text, root)
     val, held, often, usual = training.evaluations
@@ -265,7 +297,9 @@ data e {
 
 def test_an_evaluation_goes_over_one_data_section(root: Path) -> None:
     save(root, e={"x": 2 * X[:7]})
-    text = PROGRAM.replace("  epochs = 1", "  epochs = 1\n  clock = d").replace("[0..N, 0]", "[0..d.N, 0]")
+    text = PROGRAM.replace("  epochs = 1", "  epochs = 1\n  clock = d").replace(
+        "[0..N, 0]", "[0..d.N, 0]"
+    )
     text += 'data e {\n x: f32[N, 4] = npz("e.npz", "x")\n batch = 2\n}\n'
     both = text.replace("loss =", "loss = mean(net(e.x)) +")
     (val,) = train(both.replace("METRICS", "one = mean(hits)"), root).evaluations
@@ -290,14 +324,17 @@ def test_faulty_metrics(root: Path, metrics: str, code: str) -> None:
 
 # ---------------------------------------------------------------- inference
 def test_inference_has_a_symbolic_batch(root: Path) -> None:
-    for text in (PROGRAM.replace("METRICS", "one = mean(hits)"),
-                 PROGRAM.replace("  metrics = (METRICS)\n", ""),
-                 PROGRAM.replace("  metrics = (METRICS)\n", "").replace(
-                     "split = (train = 20%, val = 80%)", "")):
+    for text in (
+        PROGRAM.replace("METRICS", "one = mean(hits)"),
+        PROGRAM.replace("  metrics = (METRICS)\n", ""),
+        PROGRAM.replace("  metrics = (METRICS)\n", "").replace(
+            "split = (train = 20%, val = 80%)", ""
+        ),
+    ):
         training = train(text, root)
         (forward,) = training.forwards
         assert forward.name == "net"
-        (x,) = forward.graph.input_named("x"),
+        (x,) = (forward.graph.input_named("x"),)
         assert str(forward.graph.type(x)) == "f32[N, 4]"
         run = Run(training)
         for count in (1, 5):
@@ -306,15 +343,23 @@ def test_inference_has_a_symbolic_batch(root: Path) -> None:
 
 
 def test_inference_of_a_record_and_of_each_named_net(root: Path) -> None:
-    text = PROGRAM.replace("METRICS", "one = mean(hits)").replace("let net", """
+    text = (
+        PROGRAM.replace("METRICS", "one = mean(hits)")
+        .replace(
+            "let net",
+            """
   let both = Both()
   let pair = both(d.x)
-  let net""").replace("loss =", "loss = mean(pair.a) + mean(pair.b) +") + """
+  let net""",
+        )
+        .replace("loss =", "loss = mean(pair.a) + mean(pair.b) +")
+        + """
 block Both()(x: f32[N, D]) -> (a: f32[N, 2], b: f32[N, D]) {
   let f = Dense(2)
   return (a = f(x), b = 2 * x)
 }
 """
+    )
     training = train(text, root)
     assert sorted(f.name for f in training.forwards) == ["both", "net"]
     forward = next(f for f in training.forwards if f.name == "both")
@@ -324,11 +369,14 @@ block Both()(x: f32[N, D]) -> (a: f32[N, 2], b: f32[N, D]) {
 
 
 def test_inference_of_an_adapted_net_is_that_of_the_net(root: Path) -> None:
-    text = PROGRAM.replace("METRICS", "one = mean(fast(d.x))").replace("loss =", """
+    text = PROGRAM.replace("METRICS", "one = mean(fast(d.x))").replace(
+        "loss =",
+        """
   let inner = mean(nll(logits, d.y))
   let fast = with_weights(net, weights(net) - 0.1 * gradient(inner, weights(net)))
   let still = frozen(net)
-  loss = mean(fast(2 * d.x)) + mean(still(d.x)) +""")
+  loss = mean(fast(2 * d.x)) + mean(still(d.x)) +""",
+    )
     training = train(text, root)
     run = Run(training)
     forward = next(f for f in training.forwards if f.name == "net")
@@ -337,7 +385,9 @@ def test_inference_of_an_adapted_net_is_that_of_the_net(root: Path) -> None:
 
 
 def test_inference_draws_nothing_and_reads_buffers(root: Path) -> None:
-    text = PROGRAM.replace("METRICS", "one = mean(hits)").replace("Dense(3)\n", "Noisy()\n") + """
+    text = (
+        PROGRAM.replace("METRICS", "one = mean(hits)").replace("Dense(3)\n", "Noisy()\n")
+        + """
 block Noisy()(x: f32[N, D]) -> f32[N, 3] {
   buffer n: f32 = ones()
   n = n + 1
@@ -345,6 +395,7 @@ block Noisy()(x: f32[N, D]) -> f32[N, 3] {
   return if training { y + normal([N, 3]) } else { y * n }
 }
 """
+    )
     text = text.replace("sum(weights(net) ^ 2)", "1")
     training = train(text, root)
     (forward,) = training.forwards

@@ -126,15 +126,18 @@ def test_own_gradients_hold_inside_a_loop() -> None:
 
 # ---------------------------------------------------------------- weights as values
 def test_a_tree_of_weights_has_arithmetic_and_a_sum() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let f = Dense(2)
       let y = f(x)
       let w = weights(f)
-      return (l2 = sum(w ^ 2), mix = sum(2 * w - w / 2 + w * w), neg = sum(-w), root = sum(sqrt(w ^ 2)),
-        one = sum(w.b), y = y)
+      return (l2 = sum(w ^ 2), mix = sum(2 * w - w / 2 + w * w), neg = sum(-w),
+        root = sum(sqrt(w ^ 2)), one = sum(w.b), y = y)
     }
     """
+    )
     result = run(text, X)
     w, b = result.state["net.f.w"], result.state["net.f.b"]
     total = lambda f: f(w).sum() + f(b).sum()  # noqa: E731
@@ -146,7 +149,9 @@ def test_a_tree_of_weights_has_arithmetic_and_a_sum() -> None:
 
 
 def test_the_gradient_by_a_tree_of_weights() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let f = Dense(2)
       let loss = sum(f(x) ^ 2)
@@ -154,6 +159,7 @@ def test_the_gradient_by_a_tree_of_weights() -> None:
       return (w = g.w, b = g.b, norm = sum(g ^ 2))
     }
     """
+    )
     result = run(text, X, wide=True)
     w, b = (result.state[f"net.f.{p}"].astype(np.float64) for p in "wb")
     by_w = differences(lambda v: float(((X @ v + b) ** 2).sum()), w)
@@ -164,7 +170,9 @@ def test_the_gradient_by_a_tree_of_weights() -> None:
 
 
 def test_a_net_with_other_weights_is_a_net() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Inner()(x: f32[N, D]) -> f32[N, D] = x |> Dense(4) |> tanh |> Dense(D)
     block Net()(x: f32[N, D]) {
       let f = Inner()
@@ -173,6 +181,7 @@ def test_a_net_with_other_weights_is_a_net() -> None:
       return (y = y, z = g(x), again = f(x))
     }
     """
+    )
     result = run(text, X)
     w0, b0, w1, b1 = result.state.values()
     np.testing.assert_allclose(result.out["y"], np.tanh(X @ w0 + b0) @ w1 + b1, rtol=1e-5)
@@ -185,7 +194,9 @@ def test_a_net_with_other_weights_is_a_net() -> None:
 
 def test_a_step_of_meta_learning() -> None:
     """MAML: the gradient of a loss after an inner step, by the first weights (Finn 2017, eq. 1)."""
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let f = Dense(2)
       let inner = sum(f(x) ^ 2)
@@ -195,6 +206,7 @@ def test_a_step_of_meta_learning() -> None:
       return (loss = outer, w = g.w, b = g.b)
     }
     """
+    )
     result = run(text, X, wide=True)
     w, b = (result.state[f"net.f.{p}"].astype(np.float64) for p in "wb")
 
@@ -209,7 +221,9 @@ def test_a_step_of_meta_learning() -> None:
 
 
 def test_several_inner_steps() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     fn descend(f: net, x: f32[N, D], w: weights) -> weights {
       let g = with_weights(f, w)
       return w - 0.01 * gradient(sum(g(x) ^ 2), w)
@@ -221,6 +235,7 @@ def test_several_inner_steps() -> None:
       return with_weights(f, w)(x)
     }
     """
+    )
     result = run(text, X)
     w, b = (result.state[f"net.f.{p}"].astype(np.float64) for p in "wb")
     for _ in range(3):
@@ -230,7 +245,9 @@ def test_several_inner_steps() -> None:
 
 
 def test_a_frozen_net_has_no_gradient_and_lets_one_through() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let f = Dense(D)
       let first = f(x)
@@ -239,6 +256,7 @@ def test_a_frozen_net_has_no_gradient_and_lets_one_through() -> None:
       return (w = g.w, x = gradient(loss, x))
     }
     """
+    )
     result = run(text, X, wide=True)
     w, b = (result.state[f"net.f.{p}"].astype(np.float64) for p in "wb")
     by_w = differences(lambda v: float((((X @ v + b) @ w + b) ** 2).sum()), w)
@@ -278,7 +296,9 @@ def test_a_frozen_net_is_as_in_evaluation() -> None:
     ],
 )
 def test_trees_that_do_not_fit(text: str, code: str) -> None:
-    program = DENSE + f"""
+    program = (
+        DENSE
+        + f"""
     block Two()(x: f32[N, D]) -> f32[N, D] = x |> Dense(D) |> Dense(D)
     block Net()(x: f32[N, D]) {{
       let f = Dense(2)
@@ -288,6 +308,7 @@ def test_trees_that_do_not_fit(text: str, code: str) -> None:
       return x
     }}
     """
+    )
     if code:
         assert refused(program, X) == code
     else:
@@ -295,10 +316,13 @@ def test_trees_that_do_not_fit(text: str, code: str) -> None:
 
 
 def test_weights_before_the_first_application() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let f = Dense(2)
       return sum(weights(f)) + sum(f(x))
     }
     """
+    )
     assert refused(text, X) == "E0209"

@@ -17,7 +17,9 @@ F = np.float32
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3)).astype(F)
 IDS = RNG.integers(0, 5, (12, 4)).astype(np.int32)
-LAYERS = DESCENT + """
+LAYERS = (
+    DESCENT
+    + """
 block Dense(out: int)(x: f32[..., D]) -> f32[..., out] {
   param w: f32[D, out] = normal()
   param b: f32[out] = normal()
@@ -46,6 +48,7 @@ data d {
   shuffle = false
 }
 """
+)
 FIT = """
 train t {
   let net = Two()
@@ -104,7 +107,10 @@ def test_an_instance_given_as_a_group_is_its_weights_and_those_below(root: Path)
         "let net = Two()", "let net = Two()\n  let net2 = Two()"
     ).replace("mean(net(d.x) ^ 2)", "mean(net(d.x) ^ 2) + mean(net2(d.x))")
     moves = moved(Run(train(text, root)))
-    assert {path.partition(".")[0]: round(by) for path, by in moves.items()} == {"net": 1, "net2": 2}
+    assert {path.partition(".")[0]: round(by) for path, by in moves.items()} == {
+        "net": 1,
+        "net2": 2,
+    }
 
 
 # ---------------------------------------------------------------- state and counters
@@ -134,7 +140,9 @@ def test_momentum_is_its_equations(root: Path) -> None:
 
 
 def test_the_step_of_an_optimizer_counts_its_own_updates(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     train t {
       let a = Dense(2)
       let b = Dense(2)
@@ -150,6 +158,7 @@ def test_the_step_of_an_optimizer_counts_its_own_updates(root: Path) -> None:
       steps = 2
     }
     """
+    )
     run = Run(train(text, root))
     before = {name: run.state[f"{name}.b"].copy() for name in "ab"}
     run.all()
@@ -169,7 +178,9 @@ def test_a_schedule_counts_the_cycles_of_the_phase(root: Path) -> None:
 
 # ---------------------------------------------------------------- shared weights
 def test_a_shared_table_gets_the_sum_of_both_gradients(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     block Embedding(V: int, D: int)(ids: i32[...]) -> f32[..., D] {
       param table: f32[V, D] = normal()
       return take(table, ids)
@@ -185,6 +196,7 @@ def test_a_shared_table_gets_the_sum_of_both_gradients(root: Path) -> None:
       steps = 1
     }
     """
+    )
     run = Run(train(text, root), wide=True)
     assert list(run.state) == ["net.emb.table"]
     table = run.state["net.emb.table"].astype(np.float64)
@@ -240,7 +252,9 @@ def test_the_norm_is_clipped_first(root: Path) -> None:
 
 
 # ---------------------------------------------------------------- phases
-PHASES = LAYERS + """
+PHASES = (
+    LAYERS
+    + """
 train t {
   let net = Two()
   loss = mean(net(d.x) ^ 2)
@@ -258,6 +272,7 @@ train t {
   }
 }
 """
+)
 
 
 def rate(step: Step, at: int) -> float:
@@ -273,7 +288,8 @@ def test_phases_follow_one_another_and_inherit(root: Path) -> None:
     assert len({probe.name, full.name, last.name}) == 3
     weights = [sorted(o for o in s.graph.outputs if o[0] != "@") for s in (probe, full, last)]
     assert weights[0] == ["net.head.b", "net.head.w"]
-    assert weights[1] == weights[2] and len(weights[1]) == 4
+    assert weights[1] == weights[2]
+    assert len(weights[1]) == 4
     assert rate(probe, 2) == 0.25
     assert rate(full, 0) == rate(last, 0) == 0.1  # a schedule begins anew in each phase
     run = Run(training)
@@ -286,7 +302,9 @@ def test_phases_follow_one_another_and_inherit(root: Path) -> None:
 
 
 def test_steps_and_epochs_are_those_of_the_phase(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     train t {
       let net = Dense(2)
       loss = mean(net(d.x) ^ 2)
@@ -295,13 +313,16 @@ def test_steps_and_epochs_are_those_of_the_phase(root: Path) -> None:
       phase b(steps = 5) { update = net }
     }
     """
+    )
     (a,), (b,) = (p.steps for p in train(text, root).phases)
     assert rate(a, 0) == pytest.approx(0.006 + 2)
     assert rate(b, 0) == pytest.approx(0.005 + 2)  # 5 steps are more than one epoch of 3
 
 
 def test_a_phase_may_have_steps_of_its_own_or_inherit_them(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     train t {
       let a = Dense(2)
       let b = Dense(2)
@@ -315,6 +336,7 @@ def test_a_phase_may_have_steps_of_its_own_or_inherit_them(root: Path) -> None:
       }
     }
     """
+    )
     training = train(text, root)
     names = [[(s.name, s.times) for s in p.steps] for p in training.phases]
     assert [[t for _, t in phase] for phase in names] == [[1, 2], [1]]
@@ -329,7 +351,9 @@ def test_a_phase_needs_a_length(root: Path) -> None:
 
 
 def test_a_run_over_phases_is_its_equations(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     train t {
       let net = Dense(2)
       loss = mean(net(d.x) ^ 2)
@@ -337,6 +361,7 @@ def test_a_run_over_phases_is_its_equations(root: Path) -> None:
       phase fast(steps = 2) { optimizer = Descent(1 / (1 + step)) }
     }
     """
+    )
     run = Run(train(text, root))
     w, b = (run.state[f"net.{p}"].astype(np.float64) for p in "wb")
     run.all()
@@ -348,7 +373,9 @@ def test_a_run_over_phases_is_its_equations(root: Path) -> None:
 
 
 def test_shuffles_are_those_of_the_stream(root: Path) -> None:
-    text = LAYERS.replace("shuffle = false", "shuffle = true") + FIT.replace("OPTIMIZER", "Descent(0)")
+    text = LAYERS.replace("shuffle = false", "shuffle = true") + FIT.replace(
+        "OPTIMIZER", "Descent(0)"
+    )
     source = train(text, root, seed=3).sources["d"]
     order = random.permutation(3, "shuffle/d", 1, 12)
     np.testing.assert_array_equal(source.train_batch(4, 3)["d.x"], X[order[4:8]])

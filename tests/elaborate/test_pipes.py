@@ -129,22 +129,28 @@ def test_stages_are_values(definition: str, value: np.ndarray) -> None:
 
 
 def test_stages_and_instances_are_arguments() -> None:
-    text = MORE + """
+    text = (
+        MORE
+        + """
     fn twice(x: f32[...], f: stage) -> f32[...] = x |> f |> f
     block Around(f: stage)(x: f32[...]) -> f32[...] = x + (x |> f)
     block Net()(x: f32[N, D]) = x |> twice(power(2)) |> Around(double) |> Around(double |> _ + 1)
     """
+    )
     value = X**4 * 3
     np.testing.assert_allclose(out(text, X), value + 2 * value + 1, rtol=1e-6)
 
 
 def test_layers_composed_without_a_tensor_are_a_layer() -> None:
-    text = MORE + """
+    text = (
+        MORE
+        + """
     block Net()(x: f32[N, D]) {
       let mlp = Dense(4) |> double |> Dense(2)
       return mlp(x) + mlp(x)
     }
     """
+    )
     result = run(text, X)
     a, b = result.state.values()
     assert result.paths == ["net.mlp.dense_0.w", "net.mlp.dense_1.w"]
@@ -152,10 +158,13 @@ def test_layers_composed_without_a_tensor_are_a_layer() -> None:
 
 
 def test_a_block_without_inputs_is_a_layer_composed() -> None:
-    text = MORE + """
+    text = (
+        MORE
+        + """
     block Mlp(h: int) = Dense(h) |> double |> Dense(2)
     block Net()(x: f32[N, D]) = x |> Mlp(4)
     """
+    )
     result = run(text, X)
     a, b = result.state.values()
     assert result.paths == ["net.mlp_0.dense_0.w", "net.mlp_0.dense_1.w"]
@@ -163,12 +172,15 @@ def test_a_block_without_inputs_is_a_layer_composed() -> None:
 
 
 def test_a_list_of_layers_and_a_loop_over_it() -> None:
-    text = MORE + """
+    text = (
+        MORE
+        + """
     block Net()(x: f32[N, D]) {
       let layers = [for h in [4, 5, 2] { Dense(h) }]
       return x |> for layer in layers { layer |> double }
     }
     """
+    )
     result = run(text, X)
     assert result.paths == [f"net.layers.{i}.w" for i in range(3)]
     value = X
@@ -197,4 +209,7 @@ def test_residuals_with_fresh_layers_in_each_round() -> None:
     ],
 )
 def test_what_is_no_stage(text: str, code: str) -> None:
-    assert refused(MORE + f"block Net()(x: f32[_, _]) {{\n let y = {text}\n return x |> y }}", X) == code
+    assert (
+        refused(MORE + f"block Net()(x: f32[_, _]) {{\n let y = {text}\n return x |> y }}", X)
+        == code
+    )

@@ -31,27 +31,38 @@ def paths(body: str, **options: object) -> list[str]:
 
 
 def places(body: str, **options: object) -> list[str]:
-    return [p.removeprefix("net.").removesuffix(".w") for p in paths(body, **options)
-            if p.endswith(".w")]
+    return [
+        p.removeprefix("net.").removesuffix(".w")
+        for p in paths(body, **options)
+        if p.endswith(".w")
+    ]
 
 
 def test_a_block_is_called_after_itself_with_a_number() -> None:
-    assert places("return x |> Dense(4) |> Dense(5) |> Dense(2)") == ["dense_0", "dense_1", "dense_2"]
+    assert places("return x |> Dense(4) |> Dense(5) |> Dense(2)") == [
+        "dense_0",
+        "dense_1",
+        "dense_2",
+    ]
     assert paths("return x |> BatchNorm()") == ["net.batch_norm_0.scale"]
     assert places("return LSTMCell(4)(x, zeros([N, 4]))") == [
-        "lstm_cell_0.free_0.dense_0", "lstm_cell_0.free_1.dense_0",
+        "lstm_cell_0.free_0.dense_0",
+        "lstm_cell_0.free_1.dense_0",
     ]
 
 
 def test_numbers_follow_the_text_and_not_the_order_of_evaluation() -> None:
     assert places("let f = tanh |> Free(2)\n return x |> Free(3) |> f") == [
-        "free_1.dense_0", "f.free_0.dense_0",
+        "free_1.dense_0",
+        "f.free_0.dense_0",
     ]
 
 
 def test_a_let_gives_its_name() -> None:
     assert places("let head = Dense(4)\n return x |> Dense(5) |> head |> Dense(2)") == [
-        "dense_1", "head", "dense_2",
+        "dense_1",
+        "head",
+        "dense_2",
     ]
 
 
@@ -68,13 +79,16 @@ def test_statements_count_together() -> None:
 
 def test_a_param_of_an_untaken_branch_does_not_exist() -> None:
     assert paths("return x |> Dense(2, bias = false)") == ["net.dense_0.w"]
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let d = Dense(2, bias = false)
       let y = d(x)
       return y + sum(weights(d)) + d.b
     }
     """
+    )
     assert refused(text, X) == "E0208"
     result = run(text.replace(" + d.b", ""), X)
     np.testing.assert_allclose(
@@ -84,22 +98,36 @@ def test_a_param_of_an_untaken_branch_does_not_exist() -> None:
 
 def test_rounds_add_their_number() -> None:
     assert places("return x |> repeat 2 { Dense(3) |> Dense(3) }") == [
-        "dense_0.0", "dense_1.0", "dense_0.1", "dense_1.1",
+        "dense_0.0",
+        "dense_1.0",
+        "dense_0.1",
+        "dense_1.1",
     ]
     assert places("return x |> for k in [4, 5] { Dense(k) }") == ["dense_0.0", "dense_0.1"]
     assert places("return x |> repeat 2 { repeat 2 { Dense(3) } }") == [
-        "dense_0.0.0", "dense_0.0.1", "dense_0.1.0", "dense_0.1.1",
+        "dense_0.0.0",
+        "dense_0.0.1",
+        "dense_0.1.0",
+        "dense_0.1.1",
     ]
     assert places("return x |> for k in 0..2 { repeat n { Dense(3) } |> Dense(3) }") == [
-        "dense_0.0.0", "dense_0.0.1", "dense_1.0", "dense_0.1.0", "dense_0.1.1", "dense_1.1",
+        "dense_0.0.0",
+        "dense_0.0.1",
+        "dense_1.0",
+        "dense_0.1.0",
+        "dense_0.1.1",
+        "dense_1.1",
     ]
 
 
 def test_the_rounds_of_an_inner_block_are_its_own() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Two()(x: f32[N, D]) -> f32[N, D] = x |> repeat 2 { Free(D) }
     block Net()(x: f32[N, D]) = x |> repeat 2 { Two() }
     """
+    )
     assert run(text, X).paths == [
         f"net.two_0.{i}.free_0.{j}.dense_0.w" for i in range(2) for j in range(2)
     ]
@@ -108,30 +136,40 @@ def test_the_rounds_of_an_inner_block_are_its_own() -> None:
 def test_pairs_and_lists() -> None:
     assert places("let a, b = (Dense(3), Dense(3))\n return x |> b |> a") == ["b", "a"]
     assert places("let pair = (Dense(3), Dense(3))\n return x |> pair[1] |> pair[0]") == [
-        "pair.1", "pair.0",
+        "pair.1",
+        "pair.0",
     ]
     assert places("let nets = (a = Dense(3), b = Dense(3))\n return x |> nets.a |> nets.b") == [
-        "nets.a", "nets.b",
+        "nets.a",
+        "nets.b",
     ]
-    assert places("let l = [for k in [3, 4] { Dense(k) }]\n return x |> l[0] |> l[1]") == ["l.0", "l.1"]
+    assert places("let l = [for k in [3, 4] { Dense(k) }]\n return x |> l[0] |> l[1]") == [
+        "l.0",
+        "l.1",
+    ]
     assert places("let l = [Dense(3), Dense(4)]\n return x |> l[0] |> l[1]") == [
-        "l.0", "l.1",
+        "l.0",
+        "l.1",
     ]
 
 
 def test_a_stage_with_a_name_is_a_place() -> None:
     assert places("let mlp = Dense(4) |> relu |> Dense(2)\n return x |> mlp") == [
-        "mlp.dense_0", "mlp.dense_1",
+        "mlp.dense_0",
+        "mlp.dense_1",
     ]
     assert places("let mlp = repeat 2 { Dense(3) }\n return x |> mlp") == [
-        "mlp.dense_0.0", "mlp.dense_0.1",
+        "mlp.dense_0.0",
+        "mlp.dense_0.1",
     ]
     body = "let f = Dense(4) |> tanh\n let g = Dense(2) |> tanh\n return x |> Dense(3) |> f |> g"
     assert places(body) == ["dense_2", "f.dense_0", "g.dense_0"]
 
 
 def test_lets_inside_lets() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Inner()(x: f32[N, D]) -> f32[N, D] {
       let head = Dense(D)
       return x |> head
@@ -141,19 +179,26 @@ def test_lets_inside_lets() -> None:
       return x |> inner |> Inner()
     }
     """
+    )
     assert run(text, X).paths == [
-        "net.inner.head.w", "net.inner.head.b", "net.inner_1.head.w", "net.inner_1.head.b",
+        "net.inner.head.w",
+        "net.inner.head.b",
+        "net.inner_1.head.w",
+        "net.inner_1.head.b",
     ]
 
 
 # ---------------------------------------------------------------- sharing
 def test_a_name_is_one_set_of_weights() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let f = Dense(D)
       return f(f(x)) + (x |> f)
     }
     """
+    )
     result = run(text, X)
     assert result.paths == ["net.f.w", "net.f.b"]
     w = result.state["net.f.w"]
@@ -162,30 +207,37 @@ def test_a_name_is_one_set_of_weights() -> None:
 
 def test_a_name_is_shared_in_rounds_and_what_stands_there_is_fresh() -> None:
     assert places("let f = Dense(D)\n return x |> repeat 3 { f |> Dense(3) }") == [
-        "f", "dense_1.0", "dense_1.1", "dense_1.2",
+        "f",
+        "dense_1.0",
+        "dense_1.1",
+        "dense_1.2",
     ]
     assert places("let f = Dense(D) |> tanh\n return x |> repeat 3 { f }") == ["f.dense_0"]
 
 
 def test_an_instance_given_to_a_block_keeps_its_place() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Twice(f: net)(x: f32[N, D]) -> f32[N, D] = x |> f |> f
     block Net()(x: f32[N, D]) {
       let g = Dense(D)
       return (x |> Twice(g)) + (x |> Twice(Dense(D)))
     }
     """
+    )
     assert run(text, X).paths == ["net.g.w", "net.g.b", "net.dense_1.w", "net.dense_1.b"]
 
 
 def test_a_default_instance_is_a_place_of_its_own() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Twice(f: net = Dense(3))(x: f32[N, D]) -> f32[N, D] = x |> f
     block Net()(x: f32[N, D]) = x |> Twice() |> Twice()
     """
-    assert run(text, X).paths == [
-        f"net.twice_{i}.f.{p}" for i in range(2) for p in "wb"
-    ]
+    )
+    assert run(text, X).paths == [f"net.twice_{i}.f.{p}" for i in range(2) for p in "wb"]
 
 
 def test_one_place_has_one_shape() -> None:
@@ -194,13 +246,16 @@ def test_one_place_has_one_shape() -> None:
 
 
 def test_weights_are_found_by_their_path() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Net()(x: f32[N, D]) {
       let f = Dense(D)
       let y = f(x)
       return y @ transpose(f.w)
     }
     """
+    )
     result = run(text, X)
     w = result.state["net.f.w"]
     np.testing.assert_allclose(result.out, X @ w @ w.T, rtol=1e-5)
@@ -208,11 +263,14 @@ def test_weights_are_found_by_their_path() -> None:
 
 # ---------------------------------------------------------------- compile-time recursion
 def test_a_block_may_use_itself() -> None:
-    text = DENSE + """
+    text = (
+        DENSE
+        + """
     block Tree(depth: int)(x: f32[N, D]) -> f32[N, D] =
       if depth == 0 { x |> Free(D) } else { (x |> Tree(depth - 1)) + (x |> Tree(depth - 1)) }
     block Net()(x: f32[N, D]) = x |> Tree(2)
     """
+    )
     result = run(text, X)
     assert result.paths == [
         f"net.tree_0.tree_{i}.tree_{j}.free_0.dense_0.w" for i in range(2) for j in range(2)
@@ -243,7 +301,19 @@ def test_deep_recursion(depth: int) -> None:
 
 
 def test_a_function_owns_nothing() -> None:
-    assert refused(DENSE + "fn f(x: f32[N, D]) -> f32[N, 3] = x |> Dense(3)\n"
-                   "block Net()(x: f32[N, D]) = f(x)", X) == "E0221"
-    assert refused("fn f(x: f32[N, D]) -> f32[N, D] {\n param w: f32[D] = zeros()\n return x * w }\n"
-                   "block Net()(x: f32[N, D]) = f(x)", X) == "E0233"
+    assert (
+        refused(
+            DENSE + "fn f(x: f32[N, D]) -> f32[N, 3] = x |> Dense(3)\n"
+            "block Net()(x: f32[N, D]) = f(x)",
+            X,
+        )
+        == "E0221"
+    )
+    assert (
+        refused(
+            "fn f(x: f32[N, D]) -> f32[N, D] {\n param w: f32[D] = zeros()\n return x * w }\n"
+            "block Net()(x: f32[N, D]) = f(x)",
+            X,
+        )
+        == "E0233"
+    )

@@ -39,7 +39,9 @@ def test_yields_stack_where_the_scanned_axis_stood(label: str, axis: int) -> Non
 
 
 def test_a_yield_of_lower_rank_stacks_as_near_as_it_can() -> None:
-    np.testing.assert_allclose(value("scan e in x over D { yield sum(e) }"), X.sum((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(
+        value("scan e in x over D { yield sum(e) }"), X.sum((0, 1)), rtol=1e-5
+    )
 
 
 def test_several_carries_come_out_as_a_record() -> None:
@@ -89,8 +91,11 @@ def test_several_yields() -> None:
 
 def test_a_range() -> None:
     np.testing.assert_array_equal(value("scan t in 0..4 { yield t }"), np.arange(4))
-    np.testing.assert_allclose(value("scan t in 0..T { yield f32(t) * x[0, 0] }"),
-                               np.arange(5)[:, None] * X[0, 0], rtol=1e-6)
+    np.testing.assert_allclose(
+        value("scan t in 0..T { yield f32(t) * x[0, 0] }"),
+        np.arange(5)[:, None] * X[0, 0],
+        rtol=1e-6,
+    )
     text = "scan t in 0..3 with h = x { h = h * 2 }"
     np.testing.assert_array_equal(value(text), X * 8)
     assert refused("block Net()(x: f32[N]) = scan t in 1..3 { yield t }", X[0, 0]) == "E0260"
@@ -156,13 +161,16 @@ block Cell(H: int)(x: f32[N, D], h: f32[N, H]) -> f32[N, H] {
 
 
 def test_weights_are_shared_over_time() -> None:
-    text = CELL + f"""
+    text = (
+        CELL
+        + f"""
     block Net()({NTD}) {{
       let cell = Cell(4)
       let last = scan e in x over T with h = zeros([N, 4]) {{ h = cell(e, h) }}
       return last + cell(x[T = 0], zeros([N, 4]))
     }}
     """
+    )
     result = run(text, X)
     assert result.paths == ["net.cell.w", "net.cell.u"]
     w, u = result.state.values()
@@ -173,11 +181,14 @@ def test_weights_are_shared_over_time() -> None:
 
 
 def test_an_instance_made_inside_is_one_instance() -> None:
-    text = CELL + f"""
+    text = (
+        CELL
+        + f"""
     block Net()({NTD}) = scan e in x over T with h = zeros([N, 4]) {{
       h = Cell(4)(e, h)
     }}
     """
+    )
     assert run(text, X).paths == ["net.cell_0.w", "net.cell_0.u"]
 
 

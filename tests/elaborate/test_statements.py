@@ -138,12 +138,20 @@ def test_a_config_is_set_from_outside() -> None:
 
     assert values() == {"k": 2, "rate": 0.1, "deep": False, "act": "relu"}
     assert values(k="3", rate="0.5", deep="true", act="tanh") == {
-        "k": 3, "rate": 0.5, "deep": True, "act": "tanh",
+        "k": 3,
+        "rate": 0.5,
+        "deep": True,
+        "act": "tanh",
     }
     assert values(rate="20%")["rate"] == 0.2
-    for given, code in [({"k": "4"}, "E0411"), ({"k": "x"}, "E0310"), ({"q": "1"}, "E0410"),
-                        ({"act": "gelu"}, "E0411"), ({"k": "2.5"}, "E0310"),
-                        ({"deep": "3"}, "E0310")]:
+    for given, code in [
+        ({"k": "4"}, "E0411"),
+        ({"k": "x"}, "E0310"),
+        ({"q": "1"}, "E0410"),
+        ({"act": "gelu"}, "E0411"),
+        ({"k": "2.5"}, "E0310"),
+        ({"deep": "3"}, "E0310"),
+    ]:
         faults = Compiled(Source("t.nn", text), Path("."), given).module.faults
         assert [f.code for f in faults] == [code], given
 
@@ -168,8 +176,10 @@ def test_use_of_another_file(tmp_path: Path) -> None:
     fn helper(x: f32[...]) -> f32[...] = x + 1
     """)
     body = "block Net()(x: f32[N, 3]) -> f32[N, 3] = x |> "
-    for text in ('use "lib.nn" (Twice, times)\n' + body + "Twice() |> times",
-                 'use "lib.nn" as lib\n' + body + "lib.Twice() |> lib.times"):
+    for text in (
+        'use "lib.nn" (Twice, times)\n' + body + "Twice() |> times",
+        'use "lib.nn" as lib\n' + body + "lib.Twice() |> lib.times",
+    ):
         program = compiled(text, tmp_path)
         assert program.diagnose() == []
     assert codes('use "lib.nn" (twice)\n', tmp_path) == ["E0414"]

@@ -15,7 +15,9 @@ F = np.float32
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(12, 3)).astype(F)
 Y = RNG.normal(size=(12, 2)).astype(F)
-LAYERS = DESCENT + """
+LAYERS = (
+    DESCENT
+    + """
 block Dense(out: int)(x: f32[..., D]) -> f32[..., out] {
   param w: f32[D, out] = normal()
   return x @ w
@@ -28,6 +30,7 @@ block Norm(decay: f32 = 0.9)(x: f32[N, D]) -> f32[N, D] {
   return scale * (x - (if training { now } else { average }))
 }
 """
+)
 DATA = """
 data d {
   x: f32[N, 3] = npz("d.npz", "x")
@@ -81,8 +84,12 @@ def test_a_batch_has_a_concrete_size_and_the_partial_one_is_dropped(root: Path) 
 
 
 def test_durations(root: Path) -> None:
-    for words, steps in [("epochs = 4", 12), ("steps = 7", 7), ("steps = 2epochs", 6),
-                         ("epochs = 5steps", 5)]:
+    for words, steps in [
+        ("epochs = 4", 12),
+        ("steps = 7", 7),
+        ("steps = 2epochs", 6),
+        ("epochs = 5steps", 5),
+    ]:
         assert train(LAYERS + DATA + FIT.replace("epochs = 2", words), root).steps == steps
     assert train(LAYERS + DATA + FIT, root, steps=5).steps == 5
     assert train(LAYERS + DATA + FIT, root, epochs=5).steps == 15
@@ -110,7 +117,11 @@ data e {
 
 
 def test_the_clock_counts_epochs_and_other_sources_go_round(root: Path) -> None:
-    text = LAYERS + DATA + TWO + """
+    text = (
+        LAYERS
+        + DATA
+        + TWO
+        + """
     train t {
       let net = Dense(2)
       loss = mean((net(d.x) - d.y) ^ 2) + mean(net(e.x))
@@ -119,6 +130,7 @@ def test_the_clock_counts_epochs_and_other_sources_go_round(root: Path) -> None:
       epochs = 2
     }
     """
+    )
     run = Run(train(text, root))
     assert run.training.steps == 6  # the epochs of d: 3 batches; e has 1
     w = run.state["net.w"]
@@ -152,8 +164,12 @@ def test_the_size_of_a_source(root: Path) -> None:
 
 # ---------------------------------------------------------------- definitions
 def test_unused_definitions_do_not_run(root: Path) -> None:
-    text = LAYERS + DATA + FIT.replace(
-        "let net", "let other = Dense(5)\n  let unused = other(d.x) + normal([4, 5])\n  let net"
+    text = (
+        LAYERS
+        + DATA
+        + FIT.replace(
+            "let net", "let other = Dense(5)\n  let unused = other(d.x) + normal([4, 5])\n  let net"
+        )
     )
     training = train(text, root)
     assert list(training.state) == ["net.w"]
@@ -166,7 +182,10 @@ def test_the_errors_of_unused_definitions_count(root: Path) -> None:
 
 
 def test_a_definition_is_evaluated_once_and_shared(root: Path) -> None:
-    text = LAYERS + DATA + """
+    text = (
+        LAYERS
+        + DATA
+        + """
     train t {
       let net = Dense(2)
       let noise = normal([N, 3])
@@ -175,12 +194,16 @@ def test_a_definition_is_evaluated_once_and_shared(root: Path) -> None:
       steps = 3
     }
     """
+    )
     run = Run(train(text, root)).all()
     np.testing.assert_allclose([loss for _, loss in run.log], 0, atol=1e-6)
 
 
 def test_definitions_may_use_later_ones(root: Path) -> None:
-    text = LAYERS + DATA + """
+    text = (
+        LAYERS
+        + DATA
+        + """
     train t {
       loss = mean((predicted - d.y) ^ 2)
       let predicted = net(d.x)
@@ -189,11 +212,15 @@ def test_definitions_may_use_later_ones(root: Path) -> None:
       steps = 1
     }
     """
+    )
     assert list(train(text, root).state) == ["net.w"]
 
 
 def test_a_draw_is_new_in_each_step(root: Path) -> None:
-    text = LAYERS + DATA + """
+    text = (
+        LAYERS
+        + DATA
+        + """
     train t {
       let net = Dense(2)
       loss = mean(net(d.x)) * 0 + mean(uniform([N, 3]))
@@ -201,6 +228,7 @@ def test_a_draw_is_new_in_each_step(root: Path) -> None:
       steps = 3
     }
     """
+    )
     run = Run(train(text, root, seed=4)).all()
     for step, (_, loss) in enumerate(run.log):
         bits = random.bits32(4, "uniform", step=step, count=12)
@@ -208,7 +236,10 @@ def test_a_draw_is_new_in_each_step(root: Path) -> None:
 
 
 def test_composed_layers_are_a_net(root: Path) -> None:
-    text = LAYERS + DATA + """
+    text = (
+        LAYERS
+        + DATA
+        + """
     train t {
       let net = Dense(4) |> tanh |> Dense(2)
       loss = mean((net(d.x) - d.y) ^ 2) + sum(weights(net) ^ 2) + mean(frozen(net)(d.x))
@@ -217,6 +248,7 @@ def test_composed_layers_are_a_net(root: Path) -> None:
       steps = 2
     }
     """
+    )
     training = train(text, root)
     assert list(training.state) == ["net.dense_0.w", "net.dense_1.w"]
     (forward,) = training.forwards
@@ -226,35 +258,57 @@ def test_composed_layers_are_a_net(root: Path) -> None:
 
 
 def test_a_net_that_reads_the_batch_has_no_inference(root: Path) -> None:
-    text = LAYERS + DATA + FIT.replace("let net", "let size = mean(d.x)\n let head = Dense(2) |> _ * size"
-                                       "\n let net").replace("(net(d.x)", "(net(d.x) + head(d.x)")
+    text = (
+        LAYERS
+        + DATA
+        + FIT.replace(
+            "let net", "let size = mean(d.x)\n let head = Dense(2) |> _ * size\n let net"
+        ).replace("(net(d.x)", "(net(d.x) + head(d.x)")
+    )
     assert [f.name for f in train(text, root).forwards] == ["net"]
 
 
 def test_parts_of_a_net_are_known_where_it_is_applied_further_on(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     block Two()(x: f32[N, D]) -> f32[N, 2] {
       let head = Dense(2)
       return x |> Dense(4) |> head
     }
-    """ + DATA + FIT.replace("Dense(2)", "Two()").replace(
-        "loss = mean((net(d.x)", "let out = net(d.x)\n  loss = sum(weights(net.head)) + mean((out"
+    """
+        + DATA
+        + FIT.replace("Dense(2)", "Two()").replace(
+            "loss = mean((net(d.x)",
+            "let out = net(d.x)\n  loss = sum(weights(net.head)) + mean((out",
+        )
     )
     assert list(train(text, root).state) == ["net.dense_1.w", "net.head.w"]
 
 
 def test_an_optional_input_that_is_not_given_is_no_input_of_inference(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     block Masked()(x: f32[N, D], mask: f32[N, D] = none) -> f32[N, 2] =
       (if mask == none { x } else { x * mask }) |> Dense(2)
-    """ + DATA + FIT.replace("Dense(2)", "Masked()")
+    """
+        + DATA
+        + FIT.replace("Dense(2)", "Masked()")
+    )
     (forward,) = train(text, root).forwards
-    assert [forward.graph.node(i).attrs["name"] for i in forward.graph.inputs
-            if forward.graph.node(i).attrs["kind"] == "argument"] == ["x"]
+    assert [
+        forward.graph.node(i).attrs["name"]
+        for i in forward.graph.inputs
+        if forward.graph.node(i).attrs["kind"] == "argument"
+    ] == ["x"]
 
 
 # ---------------------------------------------------------------- steps that alternate
-GAME = LAYERS + DATA + """
+GAME = (
+    LAYERS
+    + DATA
+    + """
 train game {
   let a = Dense(2)
   let b = Dense(2)
@@ -272,6 +326,7 @@ train game {
   steps = 3
 }
 """
+)
 
 
 def test_steps_alternate_and_each_takes_the_next_batch(root: Path) -> None:
@@ -316,13 +371,17 @@ def test_steps_inherit_from_the_section(root: Path) -> None:
 
 
 def test_update_may_name_several_and_inner_nets(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     block Two()(x: f32[N, D]) -> f32[N, 2] {
       let body = Dense(4)
       let head = Dense(2)
       return x |> body |> head
     }
-    """ + DATA + """
+    """
+        + DATA
+        + """
     train t {
       let net = Two()
       let other = Dense(2)
@@ -332,6 +391,7 @@ def test_update_may_name_several_and_inner_nets(root: Path) -> None:
       steps = 1
     }
     """
+    )
     for what, paths in [
         ("net", ["net.body.w", "net.head.w"]),
         ("net.head", ["net.head.w"]),
@@ -345,20 +405,33 @@ def test_update_may_name_several_and_inner_nets(root: Path) -> None:
 
 
 def test_a_loss_must_reach_a_weight(root: Path) -> None:
-    for loss in ("mean(d.y)", "mean(stop_gradient(net(d.x)))", "mean(frozen(net)(d.x))",
-                 "mean(f32(net(d.x) > 0))"):
+    for loss in (
+        "mean(d.y)",
+        "mean(stop_gradient(net(d.x)))",
+        "mean(frozen(net)(d.x))",
+        "mean(f32(net(d.x) > 0))",
+    ):
         text = LAYERS + DATA + FIT.replace("mean((net(d.x) - d.y) ^ 2)", loss)
         assert codes(text, root) == ["E0423"], loss
-    text = LAYERS + DATA + FIT.replace("let net", "update = other\n let other = Dense(2)\n"
-                                       " let seen = other(d.x)\n let net")
+    text = (
+        LAYERS
+        + DATA
+        + FIT.replace(
+            "let net", "update = other\n let other = Dense(2)\n let seen = other(d.x)\n let net"
+        )
+    )
     assert "E0423" in codes(text, root)
 
 
 def test_a_weight_without_a_gradient_stays(root: Path) -> None:
     """Weight decay must not move what the loss does not train."""
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     block Decay()(p: f32[...], grad: f32[...]) -> f32[...] = 0.5 * p - grad
-    """ + DATA + """
+    """
+        + DATA
+        + """
     train t {
       let net = Dense(2)
       let teacher = Dense(2)
@@ -367,6 +440,7 @@ def test_a_weight_without_a_gradient_stays(root: Path) -> None:
       steps = 1
     }
     """
+    )
     (step,) = train(text, root).phases[0].steps
     assert set(step.graph.outputs) == {"@loss", "net.w"}
     assert sorted(train(text, root).state) == ["net.w", "teacher.w"]
@@ -374,7 +448,10 @@ def test_a_weight_without_a_gradient_stays(root: Path) -> None:
 
 # ---------------------------------------------------------------- buffers
 def test_a_buffer_changes_in_training_for_what_is_updated(root: Path) -> None:
-    text = LAYERS + DATA + """
+    text = (
+        LAYERS
+        + DATA
+        + """
     train t {
       let net = Dense(3) |> Norm()
       let other = Norm()
@@ -384,9 +461,15 @@ def test_a_buffer_changes_in_training_for_what_is_updated(root: Path) -> None:
       steps = 2
     }
     """
+    )
     run = Run(train(text.replace("NET", "other"), root))
-    assert sorted(run.state) == ["net.dense_0.w", "net.norm_0.average", "net.norm_0.scale",
-                                 "other.average", "other.scale"]
+    assert sorted(run.state) == [
+        "net.dense_0.w",
+        "net.norm_0.average",
+        "net.norm_0.scale",
+        "other.average",
+        "other.scale",
+    ]
     run.all()
     np.testing.assert_array_equal(run.state["net.norm_0.average"], 0)
     order = random.permutation(0, "shuffle/d", 0, 12)
@@ -397,7 +480,10 @@ def test_a_buffer_changes_in_training_for_what_is_updated(root: Path) -> None:
 
 
 def test_a_buffer_of_an_instance_applied_twice_changes_twice_in_order(root: Path) -> None:
-    text = LAYERS + DATA + """
+    text = (
+        LAYERS
+        + DATA
+        + """
     train t {
       let norm = Norm()
       let first = norm(d.x)
@@ -406,6 +492,7 @@ def test_a_buffer_of_an_instance_applied_twice_changes_twice_in_order(root: Path
       steps = 1
     }
     """
+    )
     run = Run(train(text, root)).all()
     now = X[random.permutation(0, "shuffle/d", 0, 12)[:4]].mean(0)
     average = 0.9 * (0.1 * now) + 0.1 * 2 * now
@@ -413,7 +500,9 @@ def test_a_buffer_of_an_instance_applied_twice_changes_twice_in_order(root: Path
 
 
 def test_reads_after_a_set_see_the_new_value(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     block Count()(x: f32[...]) -> f32 {
       param w: f32 = ones()
       buffer n: f32 = zeros()
@@ -421,7 +510,9 @@ def test_reads_after_a_set_see_the_new_value(root: Path) -> None:
       n = n + 1
       return w * (10 * before + n)
     }
-    """ + DATA + """
+    """
+        + DATA
+        + """
     train t {
       let count = Count()
       loss = count(d.x) + 100 * count(d.x)
@@ -429,12 +520,15 @@ def test_reads_after_a_set_see_the_new_value(root: Path) -> None:
       steps = 2
     }
     """
+    )
     run = Run(train(text, root)).all()
     assert [loss for _, loss in run.log] == [1 + 100 * 12, 23 + 100 * 34]
 
 
 def test_a_buffer_is_set_once_in_a_body(root: Path) -> None:
-    text = LAYERS + """
+    text = (
+        LAYERS
+        + """
     block Twice()(x: f32[...]) -> f32 {
       param w: f32 = ones()
       buffer n: f32 = zeros()
@@ -442,13 +536,19 @@ def test_a_buffer_is_set_once_in_a_body(root: Path) -> None:
       n = n * 2
       return w * n
     }
-    """ + DATA + FIT.replace("Dense(2)", "Twice()").replace("mean((net(d.x) - d.y) ^ 2)", "net(d.x)")
+    """
+        + DATA
+        + FIT.replace("Dense(2)", "Twice()").replace("mean((net(d.x) - d.y) ^ 2)", "net(d.x)")
+    )
     run = Run(train(text, root))
     assert run.step(run.training.phases[0].steps[0]) == 2  # sequential, not one `set` a name
 
 
 def test_evaluation_reads_buffers_and_changes_none(root: Path) -> None:
-    text = LAYERS + DATA.replace("batch = 4", "batch = 4\n split = (train = 50%, val = 50%)") + """
+    text = (
+        LAYERS
+        + DATA.replace("batch = 4", "batch = 4\n split = (train = 50%, val = 50%)")
+        + """
     train t {
       let norm = Norm(0.5)
       let out = norm(d.x)
@@ -458,11 +558,14 @@ def test_evaluation_reads_buffers_and_changes_none(root: Path) -> None:
       steps = 3
     }
     """
+    )
     run = Run(train(text, root)).all()
     (val,) = run.training.evaluations
     before = run.state["norm.average"].copy()
     x = X[run.training.sources["d"].rows("val")]
-    np.testing.assert_allclose(run.evaluate(val)["@metrics/m"], x.mean(0) - before, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        run.evaluate(val)["@metrics/m"], x.mean(0) - before, rtol=1e-4, atol=1e-6
+    )
     assert not set(val.batch.outputs) & set(run.state)
 
 
@@ -488,7 +591,9 @@ def test_faults(root: Path, old: str, new: str, code: str) -> None:
 
 
 def test_two_trainings_and_the_choice(root: Path) -> None:
-    text = LAYERS + DATA + FIT + FIT.replace("train t", "train u").replace("epochs = 2", "steps = 1")
+    text = (
+        LAYERS + DATA + FIT + FIT.replace("train t", "train u").replace("epochs = 2", "steps = 1")
+    )
     assert train(text, root, "u").steps == 1
     with pytest.raises(NncError) as failure:
         train(text, root)

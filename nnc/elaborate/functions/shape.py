@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from nnc.elaborate.arithmetic import as_tensor
-from nnc.elaborate.calls import Site, invoke
+from nnc.elaborate.calls import Site
 from nnc.elaborate.functions.registry import builtin
 from nnc.elaborate.indexing import axes_of, axis_of
 from nnc.elaborate.values import (
-    CALLABLE,
-    Host,
     ListValue,
     TensorValue,
     TupleValue,
@@ -239,44 +237,6 @@ def shift(site: Site, x: TensorValue, fill: Any = 0, axis: Any = -1) -> TensorVa
 
 
 @builtin()
-def take(site: Site, x: TensorValue, index: TensorValue, axis: Any = 0) -> TensorValue:
-    """`take(table, ids)`: the entries of an axis at these indices (i32)."""
-    at = axis_of(x, axis, site.place("axis"))
-    tensor = site.emit("take", x.tensor, index.tensor, axis=at)
-    return TensorValue(tensor, (*x.names[:at], *index.names, *x.names[at + 1 :]))
-
-
-@builtin()
-def take_along(site: Site, x: TensorValue, index: TensorValue, axis: Any = -1) -> TensorValue:
-    """`take_along(x, index, axis = -1)`: for each position, the entry at its own index (i32)."""
-    at = axis_of(x, axis, site.place("axis"))
-    return index.with_tensor(site.emit("take_along", x.tensor, index.tensor, axis=at))
-
-
-@builtin()
-def one_hot(site: Site, ids: TensorValue, classes: Any) -> TensorValue:
-    """`one_hot(ids, classes)`: 1 at the position that each id (i32) names, else 0; f32."""
-    if not is_int(classes):
-        raise site.wrong(
-            "E0307", f"`classes` must be an int; this is {describe(classes)}", "classes"
-        )
-    if ids.dtype != "i32":
-        raise site.wrong("E0312", f"`one_hot` of {describe(ids)}", "ids", "`i32(...)` casts")
-    shape = (*ids.shape, classes)
-    with site.cx.at(site.span):
-        spread = ids.tensor.broadcast(shape, tuple(range(ids.rank)))
-        places = site.emit("iota", shape=shape, axis=ids.rank, dtype="i32")
-        return TensorValue(spread.equals(places).cast("f32"), (*ids.names, None))
-
-
-@builtin()
-def iota(site: Site, size: Any) -> TensorValue:
-    """`iota(n)`: 0, 1, ..., n - 1; i32."""
-    count = dim_of(site, size, "size")
-    return TensorValue(site.emit("iota", shape=(count,), axis=0, dtype="i32"), (None,))
-
-
-@builtin()
 def broadcast_to(site: Site, x: Any, shape: Any) -> TensorValue:
     """`broadcast_to(x, [N, K])`: repeated along new leading axes."""
     dims = dims_of(site, shape)
@@ -288,95 +248,3 @@ def broadcast_to(site: Site, x: Any, shape: Any) -> TensorValue:
     with site.cx.at(site.span):
         lead = (None,) * (len(dims) - value.rank)
         return TensorValue(value.tensor.expand(dims), (*lead, *value.names))
-
-
-@builtin("map")
-def map_(site: Site, values: Any, stage: Any) -> Any:
-    """`map(values, stage)`: the stage applied to each item of a tuple or list."""
-    if not isinstance(stage, CALLABLE):
-        raise site.wrong("E0310", f"`map` needs a stage; this is {describe(stage)}", "stage")
-    if not isinstance(values, (TupleValue, ListValue)):
-        raise site.wrong("E0310", f"`map` runs over a tuple; this is {describe(values)}", "values")
-
-    def one(value: Any) -> Any:
-        return invoke(site.cx, stage, [("", value, site.span)], site.span)
-
-    if isinstance(values, TupleValue):
-        return values.map(one)
-    return ListValue(tuple(map(one, values.values)))
-
-
-def _filled(site: Site, value: float, shape: Any) -> TensorValue:
-    cx = site.cx
-    expected = cx.expected
-    if shape is None and expected is None:
-        raise site.wrong(
-            "E0212",
-            f"`{site.name}` needs a shape here",
-            help="only an initial value takes its shape from the declaration",
-        )
-    dims = expected.shape if shape is None and expected is not None else dims_of(site, shape)
-    dtype = expected.dtype if expected is not None else "f32"
-    with cx.at(site.span):
-        return TensorValue(cx.builder.full(value, dtype, dims), (None,) * len(dims))
-
-
-@builtin()
-def zeros(site: Site, shape: Any = None) -> TensorValue:
-    """`zeros([N, D])`: zeros; an initial value needs no shape."""
-    return _filled(site, 0, shape)
-
-
-@builtin()
-def ones(site: Site, shape: Any = None) -> TensorValue:
-    """`ones([N, D])`: ones; an initial value needs no shape."""
-    return _filled(site, 1, shape)
-
-
-@builtin()
-def full(site: Site, value: Any, shape: Any = None) -> TensorValue:
-    """`full(0.1, [N, D])`: one number everywhere; an initial value needs no shape."""
-    return _filled(site, value, shape)
-
-
-@builtin()
-def zeros_like(site: Site, x: TensorValue) -> TensorValue:
-    """`zeros_like(x)`: zeros of the shape and element type of x."""
-    with site.cx.at(site.span):
-        return x.with_tensor(site.cx.builder.full(0, x.dtype, x.shape))
-
-
-@builtin()
-def size(site: Site, x: Any, axis: Any = None) -> Any:
-    """`size(x)`: how many elements a tensor or a list has; `size(x, axis = T)`: along an axis."""
-    if isinstance(x, (ListValue, TupleValue)) and axis is None:
-        return len(x.values)
-    if not isinstance(x, TensorValue):
-        raise site.wrong("E0311", f"`size` of {describe(x)}", "x")
-    if axis is None:
-        return product(x.shape)
-    return x.shape[axis_of(x, axis, site.place("axis"))]
-
-
-@builtin()
-def scatter_add(
-    site: Site, x: TensorValue, index: TensorValue, update: TensorValue, axis: Any = 0
-) -> TensorValue:
-    """`scatter_add(x, index, update)`: x with `update` added at these indices (i32) of an axis.
-
-    The adjoint of `take`: an index that stands twice adds twice.
-    """
-    at = axis_of(x, axis, site.place("axis"))
-    return x.with_tensor(site.emit("scatter_add", x.tensor, index.tensor, update.tensor, axis=at))
-
-
-@builtin()
-def is_static(site: Site, x: Any) -> bool:
-    """`is_static(x)`: whether x is known before training: no schedule, no tensor."""
-    return not isinstance(x, (Host, TensorValue))
-
-
-@builtin()
-def rank(site: Site, x: TensorValue) -> int:
-    """`rank(x)`: how many axes."""
-    return x.rank

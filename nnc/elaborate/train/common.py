@@ -152,6 +152,7 @@ def _define_let(cx: Context, statement: tree.Let, scope: Scope) -> None:
     def compute(name: str) -> Callable[[], Any]:
         def run() -> Any:
             if not values:
+                cx.world.defined.add(statement.span.start)
                 pairs = evaluate_let(cx, statement, scope)
                 values.update({n.id: v for n, v in pairs})
             return values[name]

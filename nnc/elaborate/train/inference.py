@@ -17,6 +17,7 @@ from nnc.ir.graph import Graph
 from nnc.ir.program import Forward
 from nnc.language import tree
 from nnc.passes.dead_code import dead_code
+from nnc.passes.inline import inline_calls
 
 
 #: The settings of a step, and the sections inside `train` that it stands in.
@@ -56,15 +57,21 @@ def _reads_batch(graph: Graph) -> bool:
 
 
 def _forward(section: Section, path: str) -> Forward:
-    return Forward(path, _graph(section, path, False), _graph(section, path, True))
+    structured = _structured(section, path)
+    flat = structured.copy()
+    inline_calls(flat)
+    for graph in (structured, flat):
+        dead_code.run(graph)
+    return Forward(path, flat, structured)
 
 
-def _graph(section: Section, path: str, structured: bool) -> Graph:
+def _structured(section: Section, path: str) -> Graph:
+    """The graph of an instance with a call for each instance in it."""
     application = section.world.applications[path]
     graph = Graph(f"forward {path}")
     cx = section.context(graph, training=False)
     template = section.scope(cx).bindings[path].force(path, application.span)
-    cx.structured = structured
+    cx.structured = True
     arguments = []
     for name, type, names in application.arguments:
         tensor = cx.input(name, type, "argument")
@@ -74,5 +81,4 @@ def _graph(section: Section, path: str, structured: bool) -> Graph:
     for number, (name, value) in enumerate(fields):
         output = as_tensor(cx, value, "f32", application.span)
         graph.outputs[name or str(number)] = output.tensor.value
-    dead_code.run(graph)
     return graph

@@ -109,8 +109,10 @@ class TrainBuilder:
         cx.world = replace(world, state=dict(world.state), applications=dict(world.applications))
         problems = Collected()
         scope = self.section.scope(cx)
-        for name, binding in list(scope.bindings.items()):
-            problems.attempt(binding.force, name, None)
+        for let in [s for s in self.section.tree.body if isinstance(s, tree.Let)]:
+            if let.span.start not in world.defined:
+                for name in let.names:
+                    problems.attempt(scope.bindings[name.id].force, name.id, None)
         if problems.found:
             raise NncError(*problems.found)
 

@@ -1,0 +1,31 @@
+"""The functions for inference, which call the tree of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nnc.emit import Dialect, identifier
+from nnc.emit.inputs import argument_name
+from nnc.ir.program import Forward
+
+
+def method_names(forwards: Sequence[Forward]) -> dict[str, str]:
+    """The method of `Model` for each net."""
+    if len(forwards) == 1:
+        return {forwards[0].name: "forward"}
+    return {forward.name: f"forward_{identifier(forward.name)}" for forward in forwards}
+
+
+def forward_text(forward: Forward, name: str, method: str, dialect: Dialect) -> str:
+    """The function `name(state, x, ...)`, which calls the `method` of `Model`."""
+    inputs = (forward.graph.node(id).attrs for id in forward.graph.inputs)
+    arguments = ", ".join(
+        argument_name(attrs["name"], dialect) for attrs in inputs if attrs["kind"] == "argument"
+    )
+    target = "model(state)" if method == "forward" else f"model(state).{method}"
+    return f'''
+@torch.no_grad()
+def {name}(state, {arguments}):
+    """`{forward.name}` of its arguments, as in evaluation."""
+    return {target}({arguments})
+'''.strip()
