@@ -22,11 +22,11 @@ from nnc_torch import runtime
 from nnc_torch.emitters import EMITTERS, MODULE_EMITTERS
 from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
 from nnc_torch.modules import class_texts, forward_text, method_names
-from nnc_torch.updates import is_view_of_state, print_update
+from nnc_torch.updates import is_view_of_state, print_updates
 
 HELPERS = (
     runtime.sign, runtime.relu, runtime.sqrt, runtime.maximum, runtime.minimum,
-    runtime.conv, runtime.conv_input_grad, runtime.conv_filter_grad, runtime.conv_grads,
+    runtime.conv, runtime.conv_input_grad, runtime.conv_filter_grad, runtime.conv_grad,
     runtime.max_pool, runtime.max_pool_index, runtime.max_pool_grad,
     runtime.max_pool_places, runtime.max_pool_places_grad,
     runtime.sum_pool, runtime.sum_pool_grad, runtime.taps,
@@ -87,8 +87,8 @@ class TorchDialect(Dialect):
         return f"{MODEL}\n\n\n{text}" if forward is training.forwards[0] else text
 
     # ------------------------------------------------------------ updates
-    def update(self, printer: Printer, loop: Loop) -> bool:
-        return print_update(printer, loop)
+    def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
+        print_updates(printer, loops)
 
     def stored(self, printer: Printer, value: Value) -> None:
         """Entries are written to in place, so that none may be a view of another."""

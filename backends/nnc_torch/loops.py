@@ -6,10 +6,19 @@ whole array for every step.  A loop that runs in reverse reads and stacks in rev
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, needed
 from nnc.emit.loops import carry_name, carry_on
 from nnc.ir.graph import Graph, Node, Value
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad
+
+
+@dataclass(frozen=True)
+class Slices(Expr):
+    """A Python list of the slices of a stack, in their order or backwards."""
+
+    backwards: bool = False
 
 
 def print_scan(printer: Printer, node: Node) -> None:
@@ -22,7 +31,9 @@ def print_scan(printer: Printer, node: Node) -> None:
     nodes = needed(body, outputs)
     inner.count(nodes, outputs)
 
-    for port, value in zip(ports[1 + carries + sequences :], node.operands[carries + sequences :], strict=True):
+    for port, value in zip(
+        ports[1 + carries + sequences :], node.operands[carries + sequences :], strict=True
+    ):
         expr = printer.read(value)
         inner.bind(port, expr if expr.is_simple or not expr.size else printer.variable(value))
     printer.place(node)
@@ -49,12 +60,23 @@ def print_scan(printer: Printer, node: Node) -> None:
     for index, name in enumerate(names):
         printer.bind(Value(node.id, index), Expr(name))
     for index, (stack, axis) in enumerate(zip(stacks, attrs["out_axes"], strict=True), carries):
-        text = f"{stack}[::-1]" if attrs["reverse"] else stack
-        made = Expr(f"torch.stack({text}, {axis})", size=1)
-        printer.bind(Value(node.id, index), made)
-        if printer.uses[Value(node.id, index)] != 1:
-            printer.body.add(printer.depth, f"{stack} = {made.text}")
-            printer.bind(Value(node.id, index), Expr(stack))
+        value = Value(node.id, index)
+        if is_only_scanned(printer.graph, value, axis):
+            printer.bind(value, Slices(stack, backwards=attrs["reverse"]))
+        else:
+            text = f"{stack}[::-1]" if attrs["reverse"] else stack
+            printer.body.add(printer.depth, f"{stack} = torch.stack({text}, {axis})")
+            printer.bind(value, Expr(stack))
+
+
+def is_only_scanned(graph: Graph, value: Value, axis: int) -> bool:
+    """Whether loops alone read a stack, and slice it again along the axis it was stacked on."""
+    return value not in graph.outputs.values() and all(
+        user.op == "scan"
+        and user.attrs["carries"] <= key < user.attrs["carries"] + user.attrs["sequences"]
+        and user.attrs["axes"][key - user.attrs["carries"]] == axis
+        for user, key in graph.users(value)
+    )
 
 
 def loop_head(printer: Printer, inner: Printer, node: Node) -> str:
@@ -69,8 +91,7 @@ def loop_head(printer: Printer, inner: Printer, node: Node) -> str:
             name = printer.names.new(identifier(body.node(port.node).attrs["name"]))
             inner.bind(port, Expr(name))
             names.append(name)
-            slices = f"{printer.variable(value).text}.unbind({axis})"
-            texts.append(f"{slices}[::-1]" if attrs["reverse"] else slices)
+            texts.append(slices(printer, value, axis, attrs["reverse"]))
     if inner.uses[counter] or not names:
         time = printer.names.time(printer.depth - 1)
         inner.bind(counter, Expr(time, weak="i32"))
@@ -83,9 +104,22 @@ def loop_head(printer: Printer, inner: Printer, node: Node) -> str:
     return f"{', '.join(names)} in zip({', '.join(texts)}, strict=True)"
 
 
+def slices(printer: Printer, value: Value, axis: int, backwards: bool) -> str:
+    """What a loop iterates over to get the slices of a sequence."""
+    expr = printer.read(value)
+    if isinstance(expr, Slices):
+        return expr.text if expr.backwards == backwards else f"reversed({expr.text})"
+    text = f"{printer.variable(value).text}.unbind({axis})"
+    return f"{text}[::-1]" if backwards else text
+
+
 def stack_name(printer: Printer, node: Node, index: int) -> str:
-    output = list(node.attrs["body"].outputs)[index]
-    return printer.names.new(identifier(f"{output}s"))
+    """`hs` for a stack of the carry `h`, else from the name of the output."""
+    outputs = node.attrs["body"].outputs
+    names = list(outputs)
+    carries = {outputs[name]: name for name in names[: node.attrs["carries"]]}
+    name = carries.get(outputs[names[index]], names[index])
+    return printer.names.new(identifier(f"{name.removeprefix('carry.')}s"))
 
 
 STATEMENTS: dict[str, Statement] = {

@@ -1,14 +1,13 @@
-"""Functions that emitted files contain where they use them, in PyTorch.
+"""Functions that emitted files contain where they use them.
 
-Arrays lie as nnc has them, channels last: x [N, *S, C], filters [*K, C // groups, O].  PyTorch's own
-kernels take channels first, which `movedim` shows them without a copy; with these strides they
-compute, and answer, in channels last.
+They know PyTorch and nothing of graphs.  Arrays lie channels last, as nnc has them: x [N, *S, C],
+filters [*K, C // groups, O].  PyTorch's kernels want channels first, which `movedim` shows them
+without a copy; given these strides they compute, and answer, in channels last.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -16,14 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DEVICE: str  # a constant of the emitted file
+DEVICE = "cpu"  # a constant of the emitted file
 
 Ints = tuple[int, ...]
 
 
 # ---------------------------------------------------------------- NumPy and back
 def from_numpy(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Copies as tensors on the device; unsigned integers, which PyTorch hardly has, stay NumPy's."""
+    """Copies as tensors on DEVICE; unsigned integers stay NumPy's, which computes with them."""
     return {
         name: array if array.dtype.kind == "u" else torch.tensor(array, device=DEVICE)
         for name, array in arrays.items()
@@ -89,14 +88,15 @@ def conv_input_grad(
     w: Tensor,
     *,
     shape: Ints,
-    stride: int = 1,
+    stride: int | Ints = 1,
     padding: int | Ints = 0,
     dilation: int | Ints = 1,
     groups: int = 1,
 ) -> Tensor:
     """The cotangent of the x, of `shape`, of a `conv`."""
     x = dy.new_empty(shape)  # only its layout is read
-    return conv_grads(x, w, dy, stride, padding, dilation, groups, True)[0].movedim(1, -1)
+    geometry = stride, padding, dilation, groups
+    return conv_grad(x, w, dy, *geometry, wanted=0).movedim(1, -1)
 
 
 def conv_filter_grad(
@@ -111,11 +111,11 @@ def conv_filter_grad(
 ) -> Tensor:
     """The cotangent of the w, of `shape`, of a `conv`."""
     w = x.new_empty(shape)  # only its layout is read
-    grads = conv_grads(x, w, dy, stride, padding, dilation, groups, False)
-    return grads[1].movedim((0, 1), (-1, -2))
+    geometry = stride, padding, dilation, groups
+    return conv_grad(x, w, dy, *geometry, wanted=1).movedim((0, 1), (-1, -2))
 
 
-def conv_grads(
+def conv_grad(
     x: Tensor,
     w: Tensor,
     dy: Tensor,
@@ -123,18 +123,17 @@ def conv_grads(
     padding: int | Ints,
     dilation: int | Ints,
     groups: int,
-    of_x: bool,
-) -> tuple[Tensor, Tensor]:
-    """What PyTorch computes for the way back of a convolution, for x or for w alone."""
+    *,
+    wanted: int,
+) -> Tensor:
+    """The cotangent of x (`wanted` = 0) or of w (1), channels first."""
     axes = x.ndim - 2
-    stride, padding, dilation = (
-        [n] * axes if isinstance(n, int) else list(n) for n in (stride, padding, dilation)
-    )
     operands = dy.movedim(-1, 1), x.movedim(-1, 1), w.movedim((-1, -2), (0, 1))
-    geometry = stride, padding, dilation, False, [0] * axes, groups
-    wanted = [of_x, not of_x, False]
-    dx, dw, _ = torch.ops.aten.convolution_backward(*operands, None, *geometry, wanted)
-    return dx, dw
+    per_axis = ([n] * axes if isinstance(n, int) else list(n) for n in (stride, padding, dilation))
+    mask = [wanted == 0, wanted == 1, False]
+    backward = torch.ops.aten.convolution_backward
+    found = backward(*operands, None, *per_axis, False, [0] * axes, groups, mask)
+    return found[wanted]
 
 
 # ---------------------------------------------------------------- pooling
@@ -164,21 +163,18 @@ def max_pool_grad(
     padding: int | Ints = 0,
 ) -> Tensor:
     """The cotangent of the x, of `shape`, of a `max_pool_index`."""
-    if dy.ndim == 3:  # as an image of one row
-        size, stride, padding = ((first, *listed(n)) for first, n in (
-            (1, size), (1, stride or size), (0, padding)
-        ))
-        n, length, c = shape
-        pair = dy[:, None], index[:, None]
-        return max_pool_grad(*pair, (n, 1, length, c), size, stride, padding)[:, 0]
-    name = f"max_pool{dy.ndim - 2}d_with_indices_backward"
-    x = dy.new_empty(shape).movedim(-1, 1)  # only its layout is read
-    ones = [1] * (dy.ndim - 2)
+    axes = dy.ndim - 2
     geometry = [
-        [n] * len(ones) if isinstance(n, int) else n for n in (size, stride or size, padding)
+        [n] * axes if isinstance(n, int) else list(n) for n in (size, stride or size, padding)
     ]
-    backward = getattr(torch.ops.aten, name)
-    dx = backward(dy.movedim(-1, 1), x, *geometry, ones, False, index.movedim(-1, 1))
+    if axes == 1:  # as images of one row, since there is no kernel for lines
+        geometry = [[1, *geometry[0]], [1, *geometry[1]], [0, *geometry[2]]]
+        image = (shape[0], 1, *shape[1:])
+        return max_pool_grad(dy[:, None], index[:, None], image, *map(tuple, geometry))[:, 0]
+    x = dy.new_empty(shape).movedim(-1, 1)  # only its layout is read
+    backward = getattr(torch.ops.aten, f"max_pool{axes}d_with_indices_backward")
+    operands = dy.movedim(-1, 1), x
+    dx = backward(*operands, *geometry, [1] * axes, False, index.movedim(-1, 1))
     return dx.movedim(1, -1)
 
 
@@ -204,10 +200,11 @@ def sum_pool(
     x: Tensor, size: int | Ints, stride: int | Ints | None = None, padding: int | Ints = 0
 ) -> Tensor:
     """The sum of each window of x [N, *S, C]."""
-    if x.ndim == 3:  # one axis has no divisor to override
-        pair = ((1, n) if isinstance(n, int) else (1, *n) for n in (size, stride or size))
-        low = (0, padding) if isinstance(padding, int) else (0, *padding)
-        return sum_pool(x[:, None], *pair, low)[:, 0]
+    stride = stride or size
+    if x.ndim == 3:  # as images of one row, since the kernel for lines only averages
+        geometry = [(n,) if isinstance(n, int) else n for n in (size, stride, padding)]
+        size, stride, padding = ((one, *n) for one, n in zip((1, 1, 0), geometry, strict=True))
+        return sum_pool(x[:, None], size, stride, padding)[:, 0]
     function = {4: F.avg_pool2d, 5: F.avg_pool3d}[x.ndim]
     y = function(x.movedim(-1, 1), size, stride, padding, divisor_override=1)
     return y.movedim(1, -1)
@@ -243,11 +240,12 @@ def fold(w: Tensor, *, shape: Ints, axes: Ints, size: Ints, stride: Ints, dilati
     """Windows added up, in an array of `shape`, at the places that `unfold` read them from."""
     result = w.new_zeros(shape)
     for offset in itertools.product(*map(range, size)):
-        places = [slice(None)] * len(shape)
+        places: list[Any] = [slice(None)] * len(shape)
         for axis, at, by, apart in zip(axes, offset, stride, dilation, strict=True):
             first = at * apart
             places[axis] = slice(first, first + (w.shape[axis] - 1) * by + 1, by)
-        result[tuple(places)] += w[(..., *offset)]
+        inside: tuple[Any, ...] = (..., *offset)
+        result[tuple(places)] += w[inside]
     return result
 
 

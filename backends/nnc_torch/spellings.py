@@ -33,6 +33,9 @@ CONVERSIONS = {
 }  # fmt: skip
 
 
+ZERO = Expr("0", weak="i32")
+
+
 @dataclass(frozen=True)
 class Comparison(Expr):
     """`left symbol right`, which `where` looks into."""
@@ -46,12 +49,14 @@ class Comparison(Expr):
 class Wide(Expr):
     """An i32 that PyTorch gives as an i64; `plain` is the text before it is converted."""
 
-    plain: Expr = Expr("")
+    plain: Expr = ZERO
 
 
 @dataclass(frozen=True)
 class Fresh(Expr):
-    """A new array that nothing else reads, so that it may be written to."""
+    """A new array full of `value`, which nothing else reads, so that it may be written to."""
+
+    value: str = ""
 
 
 # ---------------------------------------------------------------- elementwise
@@ -70,9 +75,7 @@ def comparison(symbol: str) -> Emitter:
     def emit(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
         x, y = (z.plain if isinstance(z, Wide) else z for z in (x, y))
         made = site.dialect.binary(symbol, COMPARE, x, y)
-        return Comparison(
-            made.text, made.level, made.weak, made.size, None, x.text, symbol, y.text
-        )
+        return Comparison(made.text, made.level, made.weak, made.size, None, x.text, symbol, y.text)
 
     return emit
 
@@ -244,7 +247,8 @@ def transpose(site: Site, node: Node, x: Expr) -> Expr:
 def broadcast(site: Site, node: Node, x: Expr) -> Expr:
     shape, axes = node.attrs["shape"], node.attrs["axes"]
     if x.weak:
-        return Fresh(site.dialect.filled(x.text, shape_text(shape), node.type.dtype), size=1)
+        text = site.dialect.filled(x.text, shape_text(shape), node.type.dtype)
+        return Fresh(text, size=1, value=x.text)
     places = [":" if axis in axes else "None" for axis in range(min(axes, default=0), len(shape))]
     spread = site.dialect.subscript(x, places if axes else [])
     return site.dialect.method(spread, "expand", *(map(dim_text, shape) if shape else ["()"]))
@@ -273,7 +277,9 @@ def padded(site: Site, x: Expr, low: tuple[Dim, ...], high: tuple[Dim, ...], val
     if not widths:
         return x
     options = {} if value in ("0", "0.0", "False") else {"value": value}
-    return replace(site.dialect.call("F.pad", x, Expr(tuple_text(widths)), **options), size=sized(x))
+    return replace(
+        site.dialect.call("F.pad", x, Expr(tuple_text(widths)), **options), size=sized(x)
+    )
 
 
 def reverse(site: Site, node: Node, x: Expr) -> Expr:
@@ -344,9 +350,10 @@ def scatter_add(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> E
     axis, rank = node.attrs["axis"], site.types[1].rank
     index = index.plain if isinstance(index, Wide) else index
     if rank == 0:
-        index, update = (site.dialect.subscript(z, places) for z, places in (
-            (index, ["None"]), (update, [":"] * axis + ["None"])
-        ))
+        index, update = (
+            site.dialect.subscript(z, places)
+            for z, places in ((index, ["None"]), (update, [":"] * axis + ["None"]))
+        )
     elif rank > 1:
         end = () if axis + rank == site.types[2].rank else (str(axis + rank - 1),)
         index = site.dialect.method(index, "flatten")
@@ -355,8 +362,17 @@ def scatter_add(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> E
 
 
 def scatter_add_along(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
+    axis = node.attrs["axis"]
     index = as_index(site, index, site.types[1].dtype)
-    return added(site, "scatter_add", x, str(node.attrs["axis"]), index, update)
+    is_one_each = equal(site.types[1].shape[axis], 1) is True
+    if is_one_each and isinstance(update, Fresh) and is_zero(x):
+        made = site.dialect.method(x, "scatter_", str(axis), index.text, update.value)
+        return replace(made, size=sized(x, index))
+    return added(site, "scatter_add", x, str(axis), index, update)
+
+
+def is_zero(x: Expr) -> bool:
+    return isinstance(x, Fresh) and x.value in ("0", "0.0")
 
 
 def added(site: Site, name: str, x: Expr, axis: str, index: Expr, update: Expr) -> Expr:

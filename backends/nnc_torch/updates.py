@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from nnc.emit import ADD, MUL, UNARY, Dialect, Expr, Printer, reads
@@ -31,22 +31,35 @@ BINARY_OPS = {
 }
 
 
+ONE = Expr("1", weak="f64")
+
+
 class Unsupported(Exception):
     """A formula that these kernels do not compute."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """`factor * a * b` or `factor * a / b`; without a factor it is 1, without b there is none."""
+    """`a * b` or `a / b`, or `a` alone, times `factor / divisor`, either of which may be none."""
 
     a: str
-    factor: Expr | None = None
     b: str = ""
     is_quotient: bool = False
+    factor: Expr | None = None
+    divisor: Expr | None = None
 
     @property
     def names(self) -> set[str]:
         return {self.a, self.b} - {""}
+
+    @property
+    def is_scaled(self) -> bool:
+        return self.factor is not None or self.divisor is not None
+
+    def scale(self, dialect: Dialect) -> Expr:
+        """The number before the lists."""
+        factor = self.factor or ONE
+        return factor if self.divisor is None else dialect.binary("/", MUL, factor, self.divisor)
 
 
 @dataclass(frozen=True)
@@ -175,7 +188,8 @@ class Formula:
     # ------------------------------------------------------------ ops
     def apply(self, node: Node, operands: list[Sum | Expr]) -> Sum:
         if node.op == "neg":
-            return self.scaled(self.alone(operands[0], node), Expr("-1", UNARY, "f64"), "*")
+            term = self.alone(operands[0], node)
+            return Sum((replace(term, factor=negative(term.factor)),))
         if node.op in UNARY_OPS:
             return self.called(node.op, node, operands[0])
         if node.op in BINARY_OPS:
@@ -187,7 +201,7 @@ class Formula:
                 return self.called(with_number, node, x, y.text)
             return self.called(with_list, node, x, self.name_of(y, node))
         if node.op in ("add", "sub", "mul", "div"):
-            return getattr(self, node.op)(node, *operands)  # type: ignore[no-any-return]
+            return getattr(self, node.op)(node, *operands)
         raise Unsupported
 
     def add(self, node: Node, x: Sum | Expr, y: Sum | Expr) -> Sum:
@@ -195,7 +209,9 @@ class Formula:
             x, y = y, x
         assert isinstance(x, Sum), "a list is one of the two"
         if isinstance(y, Sum):
-            return Sum(merged(self.dialect, (*x.terms, *y.terms)), plus(self.dialect, x.number, y.number))
+            return Sum(
+                merged(self.dialect, (*x.terms, *y.terms)), plus(self.dialect, x.number, y.number)
+            )
         if not y.weak:
             return self.called("add", node, x, y.text)
         return Sum(x.terms, plus(self.dialect, x.number, y))
@@ -217,33 +233,29 @@ class Formula:
         if isinstance(y, Expr):
             if not y.weak:
                 return self.called("mul", node, x, y.text)
-            return self.scaled(self.alone(x, node), y, "*")
+            return self.times(self.alone(x, node), y)
         a, b = self.alone(x, node), self.alone(y, node)
         a, b = (self.simple(term, node) for term in (a, b))
-        return Sum((Term(a.a, product(self.dialect, a.factor, b.factor), b.a),))
+        factor = product(self.dialect, a.factor, b.factor)
+        divisor = product(self.dialect, a.divisor, b.divisor)
+        return Sum((Term(a.a, b.a, False, factor, divisor),))
 
     def div(self, node: Node, x: Sum | Expr, y: Sum | Expr) -> Sum:
         if isinstance(x, Expr):
             if not x.weak:
                 raise Unsupported
             inverse = self.called("reciprocal", node, y)
-            return self.scaled(self.alone(inverse, node), x, "*")
+            return self.times(self.alone(inverse, node), x)
         if isinstance(y, Expr):
             if not y.weak:
                 return self.called("div", node, x, y.text)
-            return self.scaled(self.alone(x, node), y, "/")
+            term = self.alone(x, node)
+            return Sum((replace(term, divisor=product(self.dialect, term.divisor, y)),))
         a = self.simple(self.alone(x, node), node)
-        return Sum((Term(a.a, a.factor, self.name_of(y, node), True),))
+        return Sum((replace(a, b=self.name_of(y, node), is_quotient=True),))
 
-    def scaled(self, term: Term, number: Expr, symbol: str) -> Sum:
-        factor = term.factor
-        if symbol == "/":
-            factor = self.dialect.binary("/", MUL, factor or Expr("1", weak="f64"), number)
-        elif number.text == "-1":
-            factor = negative(factor)
-        else:
-            factor = product(self.dialect, factor, number)
-        return Sum((replace(term, factor=factor),))
+    def times(self, term: Term, number: Expr) -> Sum:
+        return Sum((replace(term, factor=product(self.dialect, number, term.factor)),))
 
     # ------------------------------------------------------------ lists
     def alone(self, x: Sum | Expr, node: Node) -> Term:
@@ -298,30 +310,31 @@ class Formula:
         new = new or Value(node.id)
         base, rest = self.base(x, new)
         others = {name for term in rest for name in term.names}
-        kernel = "torch._foreach_"
         if not base.b and base.a not in others and self.is_free(base.a, new):
             name = base.a
-            if base.factor is not None:
-                self.lines.append(f"{kernel}mul_({name}, {base.factor.text})")
+            self.scale(name, base)
         elif base.b:
             function = "div" if base.is_quotient else "mul"
-            name = self.made(node, f"{kernel}{function}({base.a}, {base.b})")
-            if base.factor is not None:
-                self.lines.append(f"{kernel}mul_({name}, {base.factor.text})")
-        elif base.factor is not None:
-            name = self.made(node, f"{kernel}mul({base.a}, {base.factor.text})")
+            name = self.made(node, f"torch._foreach_{function}({base.a}, {base.b})")
+            self.scale(name, base)
+        elif base.is_scaled:
+            name = self.made(node, f"torch._foreach_{scaling(self.dialect, base, '')}")
         elif rest:
-            name = self.made(node, kernel + addition(base.a, rest[0], ""))
+            name = self.made(node, f"torch._foreach_{addition(self.dialect, base.a, rest[0], '')}")
             rest = rest[1:]
         elif x.number is not None:
-            name = self.made(node, f"{kernel}add({base.a}, {x.number.text})")
-            return name
+            return self.made(node, f"torch._foreach_add({base.a}, {x.number.text})")
         else:
-            name = self.made(node, f"{kernel}clone({base.a})")
-        self.lines += [kernel + addition(name, term, "_") for term in rest]
+            return self.made(node, f"torch._foreach_clone({base.a})")
+        for term in rest:
+            self.lines.append(f"torch._foreach_{addition(self.dialect, name, term, '_')}")
         if x.number is not None:
-            self.lines.append(f"{kernel}add_({name}, {x.number.text})")
+            self.lines.append(f"torch._foreach_add_({name}, {x.number.text})")
         return name
+
+    def scale(self, name: str, term: Term) -> None:
+        if term.is_scaled:
+            self.lines.append(f"torch._foreach_{scaling(self.dialect, replace(term, a=name), '_')}")
 
     def base(self, x: Sum, new: Value) -> tuple[Term, list[Term]]:
         """The term that the others are added to: best one whose list may be overwritten."""
@@ -330,7 +343,7 @@ class Formula:
             range(len(terms)),
             key=lambda i: (
                 not terms[i].b and self.is_free(terms[i].a, new),
-                not terms[i].b and terms[i].factor is None,
+                not terms[i].b and not terms[i].is_scaled,
                 not terms[i].b,
                 -i,
             ),
@@ -396,21 +409,28 @@ def plus(dialect: Dialect, x: Expr | None, y: Expr | None) -> Expr | None:
 
 
 def merged(dialect: Dialect, terms: Sequence[Term]) -> tuple[Term, ...]:
-    """Terms of the same lists as one, the sum of their factors before it."""
-    found: dict[Term, Expr | None] = {}
+    """Terms of the same lists as one, the sum of their numbers before it."""
+    found: dict[Term, Term] = {}
     for term in terms:
-        key = replace(term, factor=None)
+        key = Term(term.a, term.b, term.is_quotient)
         if key in found:
-            one = Expr("1", weak="f64")
-            found[key] = plus(dialect, found[key] or one, term.factor or one)
+            scale = plus(dialect, found[key].scale(dialect), term.scale(dialect))
+            found[key] = replace(key, factor=scale)
         else:
-            found[key] = term.factor
-    return tuple(replace(key, factor=factor) for key, factor in found.items())
+            found[key] = term
+    return tuple(found.values())
 
 
-def addition(name: str, term: Term, place: str) -> str:
+def scaling(dialect: Dialect, term: Term, place: str) -> str:
+    """`mul_(m, 0.9)` or `div_(v, c2)`."""
+    if term.factor is None and term.divisor is not None:
+        return f"div{place}({term.a}, {term.divisor.text})"
+    return f"mul{place}({term.a}, {term.scale(dialect).text})"
+
+
+def addition(dialect: Dialect, name: str, term: Term, place: str) -> str:
     """`add_(p, g, alpha=-lr)` and the like."""
-    value = term.factor.text if term.factor is not None else ""
+    value = term.scale(dialect).text if term.is_scaled else ""
     if not term.b:
         return f"add{place}({name}, {term.a}{f', alpha={value}' if value else ''})"
     function = "addcdiv" if term.is_quotient else "addcmul"

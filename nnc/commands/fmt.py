@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from nnc.commands.output import print_error
-from nnc.language.limits import read_source
 from nnc.language.diagnostics import NncError
 from nnc.language.formatter import format_text
+from nnc.language.limits import read_source
 from nnc.train.checkpoint import write_atomically
 
 

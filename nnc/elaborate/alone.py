@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nnc.elaborate.calls import apply, call_function, static_call
+from nnc.elaborate.calls import call_function
 from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.module import Module
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import check_dtype, dim_value
@@ -94,7 +95,10 @@ def _errors(
         p.name for p in walk(item) if isinstance(p, tree.Parameter)
     }
     world = World(
-        module.data, steps=1000, epochs=10, steps_per_epoch=100,
+        module.data,
+        steps=1000,
+        epochs=10,
+        steps_per_epoch=100,
         open_sizes=frozenset(names - {BATCH}),
     )
     cx = Context(world, Graph(item.name), training=True, batch=symbol(BATCH))
@@ -177,7 +181,7 @@ def _tensor(
         else:
             size = dim_value(cx, expr, scope)
             label = item.name or (expr.id if isinstance(expr, tree.Name) else None)
-        if item.name:
+        if item.name and scope.find(item.name) is None:
             scope.define(item.name, size, item.span)
         shape.append(size)
         names.append(label)

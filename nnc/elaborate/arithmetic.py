@@ -227,13 +227,16 @@ def tensors(cx: Context, symbol: str, left: Operand, right: Operand, span: Span)
     a, b = broadcast_together(cx, a, b, left[1], right[1], span, f"`{symbol}`")
     with cx.at(span):
         tensor = cx.emit(span, BINARY[symbol][0], a.tensor, b.tensor)
-    origins = (v.made for v, _ in (left, right) if isinstance(v, TensorValue) and v.made
-               and v.shape == tensor.shape)
+    origins = (
+        v.made
+        for v, _ in (left, right)
+        if isinstance(v, TensorValue) and v.made and v.shape == tensor.shape
+    )
     return TensorValue(tensor, merge_names(a, b), next(origins, None))
 
 
 def merge_names(a: TensorValue, b: TensorValue) -> tuple[str | None, ...]:
-    return tuple(x or y for x, y in zip(a.names, b.names))
+    return tuple(x or y for x, y in zip(a.names, b.names, strict=True))
 
 
 def broadcast_together(
@@ -253,7 +256,7 @@ def broadcast_together(
 def _common_shape(a: TensorValue, b: TensorValue) -> tuple[Dim, ...] | None:
     if a.rank == b.rank:
         shape = []
-        for x, y in zip(a.shape, b.shape):
+        for x, y in zip(a.shape, b.shape, strict=True):
             if not (equal(x, y) or x == 1 or y == 1):
                 return None
             shape.append(y if x == 1 else x)
@@ -269,12 +272,12 @@ def _misplaced(a: TensorValue, b: TensorValue) -> bool:
     return any(own is not None and own != other and own in a.names for other, own in met)
 
 
-def _expand(
-    x: TensorValue, shape: tuple[Dim, ...], names: tuple[str | None, ...]
-) -> TensorValue:
+def _expand(x: TensorValue, shape: tuple[Dim, ...], names: tuple[str | None, ...]) -> TensorValue:
     if x.rank < len(shape):
         return TensorValue(x.tensor.expand(shape), names)
-    kept = [i for i, (own, dim) in enumerate(zip(x.shape, shape)) if own != 1 or dim == 1]
+    kept = [
+        i for i, (own, dim) in enumerate(zip(x.shape, shape, strict=True)) if own != 1 or dim == 1
+    ]
     if len(kept) == x.rank:
         return x
     small = x.tensor.reshape(tuple(x.shape[i] for i in kept))
@@ -289,7 +292,12 @@ def _matmul_help(x: TensorValue, y: TensorValue) -> str:
 
 
 def _mismatch(
-    a: TensorValue, b: TensorValue, span_a: Span, span_b: Span, span: Span, what: str,
+    a: TensorValue,
+    b: TensorValue,
+    span_a: Span,
+    span_b: Span,
+    span: Span,
+    what: str,
     help: str = "",
 ) -> NncError:
     if help:
@@ -297,7 +305,7 @@ def _mismatch(
     elif a.rank == b.rank + 1 and a.shape[-1] == 1:
         help = "`squeeze` or `reshape` gives both the same rank; nothing is broadcast silently"
     elif a.rank > b.rank and _misplaced(a, b):
-        help = "axes of one size are not one axis; `expand(x, axis = ...)` adds one where it belongs"
+        help = "equal sizes are not one axis; `expand(x, axis = ...)` adds one where it belongs"
     elif a.rank != b.rank:
         help = "a tensor of lower rank must have exactly the last dimensions of the other"
     labels = [Label(s, _from(v)) for v, s in ((a, span_a), (b, span_b))]
@@ -326,7 +334,10 @@ def _check_dtypes(
         text = place.text if len(place.text) < 40 and "\n" not in place.text else "..."
         cast = f"{wanted}{text}" if text[:1] == "(" else f"{wanted}({text})"
         raise error(
-            "E0317", f"`{symbol}` of {a.dtype} and {b.dtype}", span, *labels,
+            "E0317",
+            f"`{symbol}` of {a.dtype} and {b.dtype}",
+            span,
+            *labels,
             help=f"write `{cast}`; element types never mix silently",
         )
     help = "`//` divides ints; `f32(...)` casts"
@@ -338,7 +349,9 @@ def _check_dtypes(
 def _check_literal(value: Any, dtype: str, span: Span) -> None:
     if dtype in INTEGERS and isinstance(value, float) and not value.is_integer():
         raise error(
-            "E0317", f"the number {value:g} where {dtype} is needed", span,
+            "E0317",
+            f"the number {value:g} where {dtype} is needed",
+            span,
             help="`f32(...)` casts the tensor",
         )
     if isinstance(value, bool) != (dtype == "bool"):
@@ -355,12 +368,18 @@ def matmul(cx: Context, left: Operand, right: Operand, span: Span) -> TensorValu
     inner = max(y.rank - 2, 0)
     batch = y.rank - 2 if y.rank > 2 else 0
     same = equal(x.shape[-1], y.shape[inner]) and x.rank >= batch + 1
-    if not same or not all(equal(a, b) for a, b in zip(x.shape[:batch], y.shape[:batch])):
+    if not same or not all(
+        equal(a, b) for a, b in zip(x.shape[:batch], y.shape[:batch], strict=True)
+    ):
         raise _mismatch(x, y, left[1], right[1], span, "`@`", _matmul_help(x, y))
     axes = tuple(range(batch))
     tensor = cx.emit(
-        span, "dot", x.tensor, y.tensor,
-        contract=((x.rank - 1,), (inner,)), batch=(axes, axes),
+        span,
+        "dot",
+        x.tensor,
+        y.tensor,
+        contract=((x.rank - 1,), (inner,)),
+        batch=(axes, axes),
     )
     return TensorValue(tensor, x.names[:-1] + (y.names[-1:] if y.rank > 1 else ()))
 
@@ -377,7 +396,9 @@ def _weights(cx: Context, symbol: str, left: Operand, right: Operand, span: Span
             isinstance(value, TensorValue) and value.rank == 0
         ):
             raise error(
-                "E0318", f"`{symbol}` of weights and {describe(value)}", place,
+                "E0318",
+                f"`{symbol}` of weights and {describe(value)}",
+                place,
                 help="weights combine with weights of the same net and with scalars",
             )
 
@@ -395,6 +416,9 @@ def _weights(cx: Context, symbol: str, left: Operand, right: Operand, span: Span
 
 def _no_operator(symbol: str, left: Operand, right: Operand, span: Span) -> NncError:
     return error(
-        "E0315", f"`{symbol}` of {describe(left[0])} and {describe(right[0])}", span,
-        Label(left[1], describe(left[0])), Label(right[1], describe(right[0])),
+        "E0315",
+        f"`{symbol}` of {describe(left[0])} and {describe(right[0])}",
+        span,
+        Label(left[1], describe(left[0])),
+        Label(right[1], describe(right[0])),
     )

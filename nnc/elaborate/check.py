@@ -38,8 +38,14 @@ class Compiled:
     """
 
     def __init__(
-        self, source: Source, root: Path, overrides: dict[str, str] | None = None, seed: int = 0,
-        roots: tuple[Path, ...] = (), *, lenient: bool = False,
+        self,
+        source: Source,
+        root: Path,
+        overrides: dict[str, str] | None = None,
+        seed: int = 0,
+        roots: tuple[Path, ...] = (),
+        *,
+        lenient: bool = False,
     ):
         self.source = source
         self.given = dict(overrides or {})
@@ -56,7 +62,9 @@ class Compiled:
         for name in self.given:
             if name not in names:
                 self.module.faults += error(
-                    "E0410", f"there is no config `{name}` to set", None,
+                    "E0410",
+                    f"there is no config `{name}` to set",
+                    None,
                     help=suggest(name, names) or f"configs are {', '.join(names) or 'none'}",
                 ).diagnostics
 
@@ -76,7 +84,11 @@ class Compiled:
         return expanded(self.module)
 
     def training(
-        self, name: str | None = None, *, seed: int | None = None, epochs: int | None = None,
+        self,
+        name: str | None = None,
+        *,
+        seed: int | None = None,
+        epochs: int | None = None,
         steps: int | None = None,
     ) -> Training:
         """The graphs of one `train` section; raises `NncError` with every error in it."""
@@ -98,12 +110,19 @@ class Compiled:
             if len(trains) == 1:
                 return next(iter(trains.values()))
             words = ", ".join(trains)
-            raise error("E0431", "the program has no `train` section" if not trains
-                        else f"which of its trainings? It has {words}",
-                        help="" if not trains else f"`--train {next(iter(trains))}`")
+            raise error(
+                "E0431",
+                "the program has no `train` section"
+                if not trains
+                else f"which of its trainings? It has {words}",
+                help="" if not trains else f"`--train {next(iter(trains))}`",
+            )
         if name not in trains:
-            raise error("E0431", f"there is no training `{name}`",
-                        help=suggest(name, trains) or f"it has {', '.join(trains) or 'none'}")
+            raise error(
+                "E0431",
+                f"there is no training `{name}`",
+                help=suggest(name, trains) or f"it has {', '.join(trains) or 'none'}",
+            )
         return trains[name]
 
     def diagnose(self) -> list[Diagnostic]:
@@ -181,7 +200,10 @@ def _distinct(diagnostics: Any) -> list[Diagnostic]:
 
 
 def load(
-    path: str, *, overrides: dict[str, str] | None = None, seed: int = 0,
+    path: str,
+    *,
+    overrides: dict[str, str] | None = None,
+    seed: int = 0,
     roots: tuple[Path, ...] = (),
 ) -> Compiled:
     """The program at `path`; raises `NncError` where its text or a config is wrong."""

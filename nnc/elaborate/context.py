@@ -56,7 +56,10 @@ class Naming:
     """
 
     def __init__(
-        self, prefix: str | Template, names: dict[int, tuple[str, str]], let: str = "",
+        self,
+        prefix: str | Template,
+        names: dict[int, tuple[str, str]],
+        let: str = "",
         owns: bool = True,
     ):
         self.prefix = prefix
@@ -214,7 +217,8 @@ class Context:
         """E0271 at the call that repeats most often."""
         (name, span), times = Counter(self.calls).most_common(1)[0]
         return error(
-            "E0271", f"calls are nested too deeply: at most {MAX_DEPTH} inside one another",
+            "E0271",
+            f"calls are nested too deeply: at most {MAX_DEPTH} inside one another",
             self.user_span(span),
             help=f"`{name}` calls itself; a static `if` must end that" if times > 1 else "",
         )
@@ -227,7 +231,9 @@ class Context:
         if self.work > MAX_CALLS:
             self.world.exhausted = True
             raise error(
-                "E0274", f"more than {MAX_CALLS:,} calls and rounds of loops", self.user_span(span),
+                "E0274",
+                f"more than {MAX_CALLS:,} calls and rounds of loops",
+                self.user_span(span),
                 help="`repeat` and `for` are unrolled; `scan` is a loop in the graph",
             )
 
@@ -247,7 +253,8 @@ class Context:
             if new > old and total > limit:
                 self.world.exhausted = True
                 raise error(
-                    code, f"{rounds:,} rounds make {total:,} {what}; at most {limit:,} are built",
+                    code,
+                    f"{rounds:,} rounds make {total:,} {what}; at most {limit:,} are built",
                     self.user_span(span),
                 )
 
@@ -332,7 +339,8 @@ class Context:
         depth = next((i for i, f in enumerate(self.frames) if f.builder is tensor.builder), None)
         if depth is None:
             raise error(
-                "E0244", "an initial value cannot depend on tensors",
+                "E0244",
+                "an initial value cannot depend on tensors",
                 self.user_span(self.calls[-1][1]) if self.calls else None,
             )
         for frame in self.frames[depth + 1 :]:
@@ -419,8 +427,15 @@ class Context:
         step = zero if self.initializing else self.input_scalar("draw", HostVar("draw"), "u64")
         iteration = zero if self.draw_iteration is None else self.local(self.draw_iteration)
         return self.emit(
-            span, "random_bits", seed, step, iteration, zero,
-            path=path, ordinal=ordinal, shape=tuple(shape),
+            span,
+            "random_bits",
+            seed,
+            step,
+            iteration,
+            zero,
+            path=path,
+            ordinal=ordinal,
+            shape=tuple(shape),
         )
 
     def input_scalar(self, name: str, expr: HostExpr, dtype: str) -> Tensor:

@@ -129,7 +129,9 @@ class Data:
             return facts[attr]
         known = [*source.arrays, *facts]
         raise error(
-            "E0208", f"the data section `{name}` has no `{attr}`", span,
+            "E0208",
+            f"the data section `{name}` has no `{attr}`",
+            span,
             help=suggest(attr, known) or f"it has {', '.join(known)}",
         )
 
@@ -212,16 +214,21 @@ def _misplaced(section: tree.Section) -> list[Diagnostic]:
             place = statement.name_span or statement.span
             if statement.name in seen:
                 label = Label(seen[statement.name], "first defined here")
-                found += error("E0203", f"`{statement.name}` is defined twice", place,
-                               label).diagnostics
+                found += error(
+                    "E0203", f"`{statement.name}` is defined twice", place, label
+                ).diagnostics
             seen.setdefault(statement.name, place)
         elif not isinstance(statement, tree.Set):
-            found += error("E0233", "a data section holds fields and settings",
-                           statement.span).diagnostics
+            found += error(
+                "E0233", "a data section holds fields and settings", statement.span
+            ).diagnostics
     if not seen:
-        found += error("E0401", f"the data section `{section.name}` has no field",
-                       section.name_span or section.span,
-                       help="write `x: f32[N, 64] = csv(...)`").diagnostics
+        found += error(
+            "E0401",
+            f"the data section `{section.name}` has no field",
+            section.name_span or section.span,
+            help="write `x: f32[N, 64] = csv(...)`",
+        ).diagnostics
     return found
 
 
@@ -251,14 +258,20 @@ def _setting(
         if near := nearest(key.id, SETTINGS):
             meant[near] = statement
         raise error(
-            "E0403", f"`data` has no setting `{key.id}`", key.span,
+            "E0403",
+            f"`data` has no setting `{key.id}`",
+            key.span,
             help=suggest(key.id, SETTINGS)
             or f"its settings are {', '.join(SETTINGS)}; a field has a type: "
             f"`{key.id}: f32[N, ...] = ...`",
         )
     if key.id in settings:
-        raise error("E0203", f"`{key.id}` is set twice", key.span,
-                    Label(settings[key.id].span, "first set here"))
+        raise error(
+            "E0203",
+            f"`{key.id}` is set twice",
+            key.span,
+            Label(settings[key.id].span, "first set here"),
+        )
     settings[key.id] = statement
 
 
@@ -270,8 +283,12 @@ def _batch(section: tree.Section, values: dict[str, Any]) -> int:
         return batch
     place = _place_of(section, "batch")
     if place is None:
-        raise error("E0402", f"`{section.name}` needs the size of its batches",
-                    section.name_span or section.span, help="write `batch = 64`")
+        raise error(
+            "E0402",
+            f"`{section.name}` needs the size of its batches",
+            section.name_span or section.span,
+            help="write `batch = 64`",
+        )
     raise error("E0402", f"`batch` must be an int of at least 1; this is {describe(batch)}", place)
 
 
@@ -283,8 +300,12 @@ def _split(section: tree.Section, value: Any) -> dict[str, float] | None:
     place = _place_of(section, "split")
     parts = dict(value.items) if isinstance(value, TupleValue) else {}
     if not parts or not all(name and is_number(v) for name, v in parts.items()):
-        raise error("E0404", f"`split` names its parts; this is {describe(value)}", place,
-                    help="write `split = (train = 80%, val = 10%, test = 10%)`")
+        raise error(
+            "E0404",
+            f"`split` names its parts; this is {describe(value)}",
+            place,
+            help="write `split = (train = 80%, val = 10%, test = 10%)`",
+        )
     return {name: float(v) for name, v in parts.items()}
 
 
@@ -293,8 +314,11 @@ def _shuffle(section: tree.Section, values: dict[str, Any]) -> bool:
     if isinstance(shuffle, Poison):
         raise Poisoned
     if not isinstance(shuffle, bool):
-        raise error("E0310", f"`shuffle` is `true` or `false`; this is {describe(shuffle)}",
-                    _place_of(section, "shuffle"))
+        raise error(
+            "E0310",
+            f"`shuffle` is `true` or `false`; this is {describe(shuffle)}",
+            _place_of(section, "shuffle"),
+        )
     return shuffle
 
 
@@ -302,8 +326,11 @@ def _shuffle(section: tree.Section, values: dict[str, Any]) -> bool:
 def _declaration(cx: Context, field: tree.Field, scope: Scope) -> Declaration:
     declared = field.type
     if not isinstance(declared, tree.TensorTypeExpr) or not declared.dims:
-        raise error("E0306", "a field has a tensor type with the sample axis first: `f32[N, 64]`",
-                    declared.span)
+        raise error(
+            "E0306",
+            "a field has a tensor type with the sample axis first: `f32[N, 64]`",
+            declared.span,
+        )
     if declared.dtype not in DTYPES:
         raise unknown_type(declared)
     shape: list[int | None] = []
@@ -314,12 +341,14 @@ def _declaration(cx: Context, field: tree.Field, scope: Scope) -> Declaration:
         size: int | None = None
         if not isinstance(expr, tree.Name) or scope.find(expr.id) is not None:
             if not position:
-                raise error("E0405", "the first dimension of a field is its samples: `N`",
-                            item.span)
+                raise error(
+                    "E0405", "the first dimension of a field is its samples: `N`", item.span
+                )
             value = cx.eval(expr, scope)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise error("E0307", f"a dimension must be an int; this is {describe(value)}",
-                            expr.span)
+                raise error(
+                    "E0307", f"a dimension must be an int; this is {describe(value)}", expr.span
+                )
             size = value
         names.append(label)
         if position:

@@ -6,19 +6,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from nnc.elaborate.arguments import evaluate_arguments
 from nnc.elaborate.arithmetic import binary, check_static, host_expr, host_kind, invert, negate
-from nnc.elaborate.calls import (
-    call,
-    check_stage,
-    evaluate_arguments,
-    mentions_placeholder,
-    pipe_into,
-    stage_of,
-)
+from nnc.elaborate.calls import call
 from nnc.elaborate.collected import Collected, evaluate_all
 from nnc.elaborate.context import Context
 from nnc.elaborate.indexing import attribute, index
 from nnc.elaborate.loops import scan
+from nnc.elaborate.pipes import check_stage, mentions_placeholder, pipe_into, stage_of
 from nnc.elaborate.scope import Scope, unknown_name
 from nnc.elaborate.values import (
     CALLABLE,
@@ -42,7 +37,10 @@ from nnc.language import tree
 from nnc.language.diagnostics import error, suggest
 
 UNITS = {
-    "epochs": "epochs", "epoch": "epochs", "steps": "steps", "step": "steps",
+    "epochs": "epochs",
+    "epoch": "epochs",
+    "steps": "steps",
+    "step": "steps",
 }
 
 
@@ -51,7 +49,9 @@ def _name(cx: Context, expr: tree.Name, scope: Scope) -> Any:
     if binding is None:
         if expr.id == "_":
             raise error(
-                "E0202", "`_` stands for nothing here", expr.span,
+                "E0202",
+                "`_` stands for nothing here",
+                expr.span,
                 help="`_` is the value that enters the nearest enclosing stage",
             )
         raise unknown_name(expr.id, expr.span, scope)
@@ -72,7 +72,9 @@ def _number(cx: Context, expr: tree.Number, scope: Scope) -> Any:
         return expr.value / 100
     if expr.unit not in UNITS:
         raise error(
-            "E0205", f"unknown unit `{expr.unit}`", expr.span,
+            "E0205",
+            f"unknown unit `{expr.unit}`",
+            expr.span,
             help=suggest(expr.unit, UNITS) or "units are `%`, `epochs` and `steps`",
         )
     return Duration(expr.value, UNITS[expr.unit])
@@ -163,7 +165,9 @@ def _pipe(cx: Context, expr: tree.Chain, scope: Scope) -> Any:
         value = cx.eval(first, scope)
     if isinstance(value, BlockValue):
         raise error(
-            "E0220", f"`{value.name}` is used without its static call", first.span,
+            "E0220",
+            f"`{value.name}` is used without its static call",
+            first.span,
             help=f"write `{value.name}()`",
         )
     for number, (_, operand) in enumerate(expr.rest):
@@ -207,12 +211,15 @@ def branch(cx: Context, expr: tree.If, scope: Scope) -> tree.Expr | None:
         raise Poisoned
     if isinstance(condition, TensorValue):
         raise error(
-            "E0250", f"`if` cannot test a tensor; this is {describe(condition)}",
-            expr.condition.span, help="`where(condition, a, b)` chooses element by element",
+            "E0250",
+            f"`if` cannot test a tensor; this is {describe(condition)}",
+            expr.condition.span,
+            help="`where(condition, a, b)` chooses element by element",
         )
     if not isinstance(condition, bool):
         raise error(
-            "E0251", f"`if` needs a static condition here; this is {describe(condition)}",
+            "E0251",
+            f"`if` needs a static condition here; this is {describe(condition)}",
             expr.condition.span,
             help=f"write `{expr.condition.span.text} > 0`" if is_int(condition) else "",
         )
@@ -241,8 +248,10 @@ def _host_if(cx: Context, expr: tree.If, condition: Host, scope: Scope) -> Host:
         scalar = isinstance(value, (Host, int, float)) and not isinstance(value, Poly)
         if not scalar:
             raise error(
-                "E0252", f"an `if` over steps chooses between scalars; this is {describe(value)}",
-                part.span, help="a tensor can be scaled by such a scalar",
+                "E0252",
+                f"an `if` over steps chooses between scalars; this is {describe(value)}",
+                part.span,
+                help="a tensor can be scaled by such a scalar",
             )
     kinds = {host_kind(then), host_kind(orelse)}
     kind = kinds.pop() if len(kinds) == 1 else "float"
@@ -262,9 +271,7 @@ def iterations(
             cx.check_growth(before, len(rounds), head.span)
 
 
-def _rounds(
-    cx: Context, expr: tree.Repeat | tree.For, scope: Scope
-) -> Iterator[tuple[int, Scope]]:
+def _rounds(cx: Context, expr: tree.Repeat | tree.For, scope: Scope) -> Iterator[tuple[int, Scope]]:
     if isinstance(expr, tree.Repeat):
         count = cx.eval(expr.count, scope)
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
@@ -284,7 +291,7 @@ def _rounds(
                     "E0232", f"{len(expr.names)} names for {describe(value)}", expr.sequence.span
                 )
             values = value.values
-        for name, item in zip(expr.names, values):
+        for name, item in zip(expr.names, values, strict=True):
             inner.define(name.id, item, name.span)
         yield number, inner
 
@@ -295,14 +302,17 @@ def _sequence(cx: Context, expr: tree.For, scope: Scope) -> Any:
         raise Poisoned
     if isinstance(sequence, (ListValue, TupleValue)):
         return sequence.values
-    if isinstance(sequence, RangeValue):
-        if isinstance(sequence.start, int) and isinstance(sequence.stop, int):
-            cx.spend(max(sequence.stop - sequence.start, 0), expr.sequence.span)
-            return range(sequence.start, sequence.stop)
+    bounds = (sequence.start, sequence.stop) if isinstance(sequence, RangeValue) else ()
+    if bounds and all(isinstance(bound, int) for bound in bounds):
+        rounds = range(*bounds)
+        cx.spend(len(rounds), expr.sequence.span)
+        return rounds
     help = "`scan` runs over the steps of a tensor" if isinstance(sequence, TensorValue) else ""
     raise error(
-        "E0253", f"`for` needs a list or a range; this is {describe(sequence)}",
-        expr.sequence.span, help=help,
+        "E0253",
+        f"`for` needs a list or a range; this is {describe(sequence)}",
+        expr.sequence.span,
+        help=help,
     )
 
 

@@ -1,4 +1,4 @@
-"""`x[...]` by position, by axis label, by a tensor of indices; `.name` of everything that has names."""
+"""`x[...]` by position, label or a tensor of indices; `.name` of everything that has names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def attribute(cx: Context, value: Any, expr: tree.Attribute, scope: Scope) -> An
         if name in value.names:
             return value.get(name)
         raise error(
-            "E0208", f"there is no field `{name}`", span,
+            "E0208",
+            f"there is no field `{name}`",
+            span,
             help=suggest(name, value.names) or f"its fields are {', '.join(value.names) or 'none'}",
         )
     if isinstance(value, SourceValue):
@@ -78,11 +80,15 @@ def _inside(cx: Context, path: str, name: str, span: Span) -> Any:
         return PathRef(inner)
     if not below:
         raise error(
-            "E0209", f"`{path}` has no weights yet", span,
+            "E0209",
+            f"`{path}` has no weights yet",
+            span,
             help="they come into being where it is applied first",
         )
     raise error(
-        "E0208", f"`{path}` has no `{name}`", span,
+        "E0208",
+        f"`{path}` has no `{name}`",
+        span,
         help=suggest(name, below) or f"it has {', '.join(sorted(below))}",
     )
 
@@ -96,7 +102,7 @@ def index(cx: Context, value: Any, expr: tree.Index, scope: Scope) -> Any:
     if not isinstance(value, TensorValue):
         raise error("E0321", f"{describe(value)} cannot be indexed", expr.span)
     inner = Scope(scope, "index")
-    for label, size in zip(value.names, value.shape):
+    for label, size in zip(value.names, value.shape, strict=True):
         if label is not None and label not in inner.bindings:
             inner.define(label, size, expr.span)
     chosen = _choices(cx, value, expr, inner)
@@ -122,9 +128,7 @@ def _choices(
     positional = [item for item in expr.items if not item.name]
     dots = [i for i, item in enumerate(positional) if isinstance(item.value, tree.Ellipsis_)]
     if len(positional) - len(dots) > value.rank:
-        raise error(
-            "E0321", f"{len(positional)} indices for {describe(value)}", expr.span
-        )
+        raise error("E0321", f"{len(positional)} indices for {describe(value)}", expr.span)
     chosen: dict[int, tuple[Any, Span]] = {}
     for position, item in enumerate(positional):
         if isinstance(item.value, tree.Ellipsis_):
@@ -150,7 +154,9 @@ def axis_named(value: TensorValue, label: str, span: Span) -> int:
     if axes:
         raise error("E0323", f"two axes of {describe(value)} are called `{label}`", span)
     raise error(
-        "E0323", f"no axis of {describe(value)} is called `{label}`", span,
+        "E0323",
+        f"no axis of {describe(value)} is called `{label}`",
+        span,
         help=suggest(label, labels) or (f"its axes are {', '.join(labels)}" if labels else ""),
     )
 
@@ -197,16 +203,22 @@ def _select(
         elif is_int(what):
             at = _bound(what, size)
             if isinstance(at, int) and isinstance(size, int) and not 0 <= at < size:
-                raise error("E0322", f"index {what} of an axis of size {size}", place,
-                            help=f"indices run from 0 to {size - 1}" if size else "")
+                raise error(
+                    "E0322",
+                    f"index {what} of an axis of size {size}",
+                    place,
+                    help=f"indices run from 0 to {size - 1}" if size else "",
+                )
             start[axis], stop[axis] = at, at + 1
             dropped.add(axis)
         elif isinstance(what, TensorValue) and what.dtype == "i32":
             gathered.append((axis, what))
         else:
             raise error(
-                "E0321", f"an index is an int, a range or a tensor i32; this is {describe(what)}",
-                place, help="`where(mask, x, 0)` selects by a mask" if _is_mask(what) else "",
+                "E0321",
+                f"an index is an int, a range or a tensor i32; this is {describe(what)}",
+                place,
+                help="`where(mask, x, 0)` selects by a mask" if _is_mask(what) else "",
             )
     tensor = value.tensor
     if len(chosen) > len(gathered):

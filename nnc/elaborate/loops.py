@@ -51,9 +51,18 @@ def scan(cx: Context, expr: tree.Scan, scope: Scope) -> Any:
     place = axes[0] if sequences else 0
     out_axes = tuple(min(place, leaf.rank) for leaf in leaves)
     results = cx.emit(
-        expr.span, "scan", *(v.tensor for _, v in initial), *scanned, *_captures(cx, frame),
-        body=body, carries=len(initial), sequences=len(scanned), axes=axes, out_axes=out_axes,
-        length=length, reverse=False,
+        expr.span,
+        "scan",
+        *(v.tensor for _, v in initial),
+        *scanned,
+        *_captures(cx, frame),
+        body=body,
+        carries=len(initial),
+        sequences=len(scanned),
+        axes=axes,
+        out_axes=out_axes,
+        length=length,
+        reverse=False,
     )
     if not isinstance(results, tuple):
         results = (results,)
@@ -104,21 +113,26 @@ def _sequences(
         raise Poisoned
     if isinstance(value, RangeValue):
         if expr.axis is not None or value.start != 0:
-            raise error("E0260", "a range in `scan` starts at 0 and has no axis", expr.sequence.span)
+            raise error(
+                "E0260", "a range in `scan` starts at 0 and has no axis", expr.sequence.span
+            )
         return [], (), value.stop, None
     sequences = list(value.values) if isinstance(value, TupleValue) else [value]
     for sequence in sequences:
         if not isinstance(sequence, TensorValue) or sequence.rank == 0:
             raise error(
-                "E0260", f"`scan` runs over a tensor; this is {describe(sequence)}",
-                expr.sequence.span, help="`for` and `repeat` unroll over lists and counts",
+                "E0260",
+                f"`scan` runs over a tensor; this is {describe(sequence)}",
+                expr.sequence.span,
+                help="`for` and `repeat` unroll over lists and counts",
             )
     axes = tuple(_scanned_axis(s, expr) for s in sequences)
     length = sequences[0].shape[axes[0]]
-    for sequence, axis in zip(sequences, axes):
+    for sequence, axis in zip(sequences, axes, strict=True):
         if not equal(sequence.shape[axis], length):
             raise error(
-                "E0261", f"the sequences have {length} and {sequence.shape[axis]} steps",
+                "E0261",
+                f"the sequences have {length} and {sequence.shape[axis]} steps",
                 expr.sequence.span,
             )
     return sequences, axes, length, sequences[0].names[axes[0]]
@@ -130,14 +144,14 @@ def _scanned_axis(sequence: TensorValue, expr: tree.Scan) -> int:
     if sequence.rank == 1:
         return 0
     raise error(
-        "E0262", f"`scan` over which axis of {describe(sequence)}?", expr.sequence.span,
+        "E0262",
+        f"`scan` over which axis of {describe(sequence)}?",
+        expr.sequence.span,
         help="write `over T`",
     )
 
 
-def _initial_carries(
-    cx: Context, expr: tree.Scan, scope: Scope
-) -> list[tuple[str, TensorValue]]:
+def _initial_carries(cx: Context, expr: tree.Scan, scope: Scope) -> list[tuple[str, TensorValue]]:
     carries = []
     for item in expr.carries:
         value = as_tensor(cx, cx.eval(item.value, scope), "f32", item.span)
@@ -146,8 +160,13 @@ def _initial_carries(
 
 
 def _define_elements(
-    cx: Context, expr: tree.Scan, sequences: list[TensorValue], axes: tuple[int, ...],
-    frame: Frame, inner: Scope, iteration: Tensor,
+    cx: Context,
+    expr: tree.Scan,
+    sequences: list[TensorValue],
+    axes: tuple[int, ...],
+    frame: Frame,
+    inner: Scope,
+    iteration: Tensor,
 ) -> None:
     if not sequences:
         if len(expr.names) != 1:
@@ -158,7 +177,7 @@ def _define_elements(
         raise error(
             "E0232", f"{len(expr.names)} names for {len(sequences)} sequences", expr.sequence.span
         )
-    for name, sequence, axis in zip(expr.names, sequences, axes):
+    for name, sequence, axis in zip(expr.names, sequences, axes, strict=True):
         kept = [i for i in range(sequence.rank) if i != axis]
         type = TensorType(sequence.dtype, tuple(sequence.shape[i] for i in kept))
         element = frame.builder.input(name.id, type, "element")
@@ -182,7 +201,9 @@ def _run(cx: Context, expr: tree.Scan, inner: Scope) -> list[tuple[str, TensorVa
     if yielded is None:
         if not inner.carries:
             raise error(
-                "E0264", "this `scan` has no value", expr.span,
+                "E0264",
+                "this `scan` has no value",
+                expr.span,
                 help="`yield` stacks a value of each round; `with s = ...` carries one along",
             )
         return []
@@ -191,15 +212,21 @@ def _run(cx: Context, expr: tree.Scan, inner: Scope) -> list[tuple[str, TensorVa
 
 
 def _close(
-    cx: Context, expr: tree.Scan, initial: list[tuple[str, TensorValue]], inner: Scope,
-    body: Graph, yielded: list[tuple[str, TensorValue]],
+    cx: Context,
+    expr: tree.Scan,
+    initial: list[tuple[str, TensorValue]],
+    inner: Scope,
+    body: Graph,
+    yielded: list[tuple[str, TensorValue]],
 ) -> None:
     for name, before in initial:
         after = cx.localize(inner.bindings[name].value)
         if after.type != before.type:
             raise error(
-                "E0263", f"the carry `{name}` begins as {describe(before)} and becomes "
-                f"{describe(after)}", expr.span, help="a carry keeps its shape and element type",
+                "E0263",
+                f"the carry `{name}` begins as {describe(before)} and becomes {describe(after)}",
+                expr.span,
+                help="a carry keeps its shape and element type",
             )
         body.outputs[f"carry.{name}"] = after.tensor.value
     for number, (_, value) in enumerate(yielded):
@@ -207,11 +234,14 @@ def _close(
 
 
 def _value(
-    initial: list[tuple[str, TensorValue]], results: tuple[Tensor, ...],
-    yielded: list[tuple[str, TensorValue]], out_axes: tuple[int, ...], label: str | None,
+    initial: list[tuple[str, TensorValue]],
+    results: tuple[Tensor, ...],
+    yielded: list[tuple[str, TensorValue]],
+    out_axes: tuple[int, ...],
+    label: str | None,
 ) -> Any:
     if not yielded:
-        finals = [(n, TensorValue(r, v.names)) for (n, v), r in zip(initial, results)]
+        finals = [(n, TensorValue(r, v.names)) for (n, v), r in zip(initial, results, strict=True)]
         return finals[0][1] if len(finals) == 1 else TupleValue(tuple(finals))
     stacks = []
     stacked = zip(yielded, out_axes, results[len(initial) :], strict=True)

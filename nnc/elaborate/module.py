@@ -43,8 +43,12 @@ def _counted(name: str) -> Callable[[Context, Span], Any]:
     def value(cx: Context, span: Span) -> Any:
         known = getattr(cx.world, name)
         if known is None:
-            raise error("E0415", f"`{name}` has no value here", span,
-                        help="it is known inside a `train` that says how long it runs")
+            raise error(
+                "E0415",
+                f"`{name}` has no value here",
+                span,
+                help="it is known inside a `train` that says how long it runs",
+            )
         return known
 
     return value
@@ -76,7 +80,7 @@ AMBIENT: dict[str, Any] = {
 # ---------------------------------------------------------------- the library
 @lru_cache(maxsize=1)
 def library() -> Scope:
-    """Builtins and, above them, every name of `nnc/std/*.nn`; a file is parsed when it is needed."""
+    """Builtins and, above them, every name of `nnc/std/*.nn`; a file is parsed when needed."""
     base = Scope(kind="builtin")
     for name, value in {**AMBIENT, **BUILTINS}.items():
         base.bindings[name] = Binding(value)
@@ -106,8 +110,11 @@ def _library_module(file: str, text: str, scope: Scope) -> dict[str, Any]:
         program, diagnostics = parse(Source(f"std/{file}", text))
         if diagnostics:
             raise NncError(*diagnostics)
-        _PARSED[file] = {item.name: _definition(item, scope) for item in program.items
-                         if isinstance(item, (tree.Fn, tree.Block))}
+        _PARSED[file] = {
+            item.name: _definition(item, scope)
+            for item in program.items
+            if isinstance(item, (tree.Fn, tree.Block))
+        }
     return _PARSED[file]
 
 
@@ -122,8 +129,13 @@ class Module:
     """A parsed program file: its scope, its `train` sections, its faults so far."""
 
     def __init__(
-        self, source: Source, program: tree.Program, context: Callable[[], Context], data: Data,
-        overrides: dict[str, str], loading: tuple[Path, ...] = (),
+        self,
+        source: Source,
+        program: tree.Program,
+        context: Callable[[], Context],
+        data: Data,
+        overrides: dict[str, str],
+        loading: tuple[Path, ...] = (),
     ):
         self.source = source
         self.program = program
@@ -194,16 +206,24 @@ class Module:
         elif item.value is not None:
             value, place = cx.eval(item.value, self.scope), item.value.span
         else:
-            raise error("E0410", f"{what} has no value", item.span,
-                        help=f"give it with `--set {item.name}=...` or a default")
+            raise error(
+                "E0410",
+                f"{what} has no value",
+                item.span,
+                help=f"give it with `--set {item.name}=...` or a default",
+            )
         value = coerce(cx, item.type, value, self.scope, place, what)
         if item.choices is not None:
             choices = cx.eval(item.choices, self.scope)
             allowed = choices.values if isinstance(choices, ListValue) else ()
             if value not in allowed:
                 words = ", ".join(str(c) for c in allowed)
-                raise error("E0411", f"{what} is one of {words}; this is {describe(value)}", place,
-                            Label(item.choices.span, "the choices"))
+                raise error(
+                    "E0411",
+                    f"{what} is one of {words}; this is {describe(value)}",
+                    place,
+                    Label(item.choices.span, "the choices"),
+                )
         return value
 
     def _section(self, item: tree.Section) -> None:
@@ -211,15 +231,23 @@ class Module:
         if item.kind not in SECTIONS:
             if near := nearest(item.kind, SECTIONS):
                 self._section(replace(item, kind=near))
-            raise error("E0412", f"unknown section `{item.kind}`", place,
-                        help=suggest(item.kind, [*SECTIONS, "block", "model", "fn", "config"])
-                        or "a program has `data` and `train` sections")
+            raise error(
+                "E0412",
+                f"unknown section `{item.kind}`",
+                place,
+                help=suggest(item.kind, [*SECTIONS, "block", "model", "fn", "config"])
+                or "a program has `data` and `train` sections",
+            )
         if not item.name:
             raise error("E0413", f"a `{item.kind}` section needs a name", place)
         if item.kind == "train":
             if item.name in self.trains:
-                raise error("E0203", f"`{item.name}` is defined twice", item.name_span,
-                            Label(self.trains[item.name].name_span or place, "first defined here"))
+                raise error(
+                    "E0203",
+                    f"`{item.name}` is defined twice",
+                    item.name_span,
+                    Label(self.trains[item.name].name_span or place, "first defined here"),
+                )
             self.trains[item.name] = item
             return
         self.scope.define(item.name, SourceValue(item.name), item.name_span)
@@ -231,25 +259,41 @@ class Module:
             for name in item.names:
                 found = scope.find(name.id)
                 if found is None:
-                    raise error("E0414", f"{words} has no `{name.id}`", name.span,
-                                help=suggest(name.id, scope.bindings))
+                    raise error(
+                        "E0414",
+                        f"{words} has no `{name.id}`",
+                        name.span,
+                        help=suggest(name.id, scope.bindings),
+                    )
                 self.scope.define_lazy(name.id, partial(found.force, name.id, name.span), name.span)
             return
         alias = item.alias or (item.path[-1] if isinstance(item.path, tuple) else "")
         if not alias:
-            raise error("E0414", "say what to use from the file", item.span,
-                        help='write `use "file.nn" (Name)` or `use "file.nn" as name`')
+            raise error(
+                "E0414",
+                "say what to use from the file",
+                item.span,
+                help='write `use "file.nn" (Name)` or `use "file.nn" as name`',
+            )
         self.scope.define(alias, ModuleValue(scope, words), item.span)
 
     def _used(self, item: tree.Use) -> tuple[Scope, str]:
         if isinstance(item.path, tuple):
             if item.path[0] != "std":
-                raise error("E0414", f"there is no module `{'.'.join(item.path)}`", item.span,
-                            help='the library is `std`; a file is named as "file.nn"')
+                raise error(
+                    "E0414",
+                    f"there is no module `{'.'.join(item.path)}`",
+                    item.span,
+                    help='the library is `std`; a file is named as "file.nn"',
+                )
             known = [f.name.removesuffix(".nn") for f in library_files()]
             if len(item.path) > 1 and item.path[1] not in known:
-                raise error("E0414", f"the library has no module `{item.path[1]}`", item.span,
-                            help=suggest(item.path[1], known) or f"it has {', '.join(known)}")
+                raise error(
+                    "E0414",
+                    f"the library has no module `{item.path[1]}`",
+                    item.span,
+                    help=suggest(item.path[1], known) or f"it has {', '.join(known)}",
+                )
             return library(), "the library"
         return self._load(item).scope, f'"{item.path}"'
 
@@ -294,11 +338,19 @@ def _check_case(item: tree.Fn | tree.Block) -> None:
     camel = item.name[:1].isupper()
     if isinstance(item, tree.Block) and not camel:
         better = "".join(word.capitalize() for word in item.name.split("_"))
-        raise error("E0224", f"a {item.kind} owns weights, so its name is CamelCase",
-                    item.name_span, help=f"call it `{better}`")
+        raise error(
+            "E0224",
+            f"a {item.kind} owns weights, so its name is CamelCase",
+            item.name_span,
+            help=f"call it `{better}`",
+        )
     if isinstance(item, tree.Fn) and camel:
-        raise error("E0224", "a `fn` owns nothing, so its name is lower case", item.name_span,
-                    help=f"call it `{snake_case(item.name)}`")
+        raise error(
+            "E0224",
+            "a `fn` owns nothing, so its name is lower case",
+            item.name_span,
+            help=f"call it `{snake_case(item.name)}`",
+        )
 
 
 def _parse_override(item: tree.Decl, text: str) -> Any:
@@ -314,5 +366,6 @@ def _parse_override(item: tree.Decl, text: str) -> Any:
         clean = text.replace("_", "")
         return int(clean) if re.fullmatch(r"[+-]?\d+", clean) else float(clean)
     except ValueError:
-        raise error("E0310", f"`--set {item.name}={text}`: the value must be a {kind}",
-                    item.span) from None
+        raise error(
+            "E0310", f"`--set {item.name}={text}`: the value must be a {kind}", item.span
+        ) from None

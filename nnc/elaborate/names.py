@@ -61,8 +61,9 @@ def _introduced(definition: Any) -> Iterator[str]:
                 yield item.name
         elif isinstance(node, tree.Index):
             for item in node.items:
-                yield from (n.id for n in walk(item) if isinstance(n, tree.Name) and
-                            n.id[:1].isupper())
+                yield from (
+                    n.id for n in walk(item) if isinstance(n, tree.Name) and n.id[:1].isupper()
+                )
                 yield item.name
         elif isinstance(node, tree.Argument) and node.name == "axis":
             yield from (n.id for n in walk(node) if isinstance(n, tree.Name))

@@ -43,8 +43,9 @@ def host_call(cx: Context, expr: tree.Expr, scope: Scope, table: Any, what: str)
 
     function = expr.function if isinstance(expr, tree.Call) else expr
     if not isinstance(function, tree.Name):
-        raise error("E0406", f"a {what} is needed here", expr.span,
-                    help=f"{what}s are {', '.join(table)}")
+        raise error(
+            "E0406", f"a {what} is needed here", expr.span, help=f"{what}s are {', '.join(table)}"
+        )
     kind = table.get(function.id)
     if kind is None:
         unknown = unknown_name(function.id, function.span, scope, what)
@@ -58,15 +59,19 @@ def host_call(cx: Context, expr: tree.Expr, scope: Scope, table: Any, what: str)
         name = item.name
         if not name:
             if position >= len(parameters):
-                raise error("E0213", f"`{function.id}` takes {len(parameters)} arguments",
-                            item.span)
+                raise error(
+                    "E0213", f"`{function.id}` takes {len(parameters)} arguments", item.span
+                )
             name = parameters[position]
             position += 1
         if name not in parameters:
-            raise error("E0211", f"`{function.id}` has no parameter `{name}`",
-                        item.name_span or item.span,
-                        help=suggest(name, parameters)
-                        or f"its parameters are {', '.join(parameters) or 'none'}")
+            raise error(
+                "E0211",
+                f"`{function.id}` has no parameter `{name}`",
+                item.name_span or item.span,
+                help=suggest(name, parameters)
+                or f"its parameters are {', '.join(parameters) or 'none'}",
+            )
         if name in values:
             raise error("E0214", f"`{name}` of `{function.id}` is given twice", item.span)
         values[name] = plain(cx.eval(item.value, scope), item.value.span)

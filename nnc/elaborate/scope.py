@@ -13,7 +13,7 @@ from nnc.language.tree import Span
 
 @dataclass
 class Binding:
-    """A name's value, or how to get it when it is first needed; `span` is where it was introduced."""
+    """A name's value, or how to get it when first needed; `span` is where it was introduced."""
 
     value: Any = None
     span: Span | None = None
@@ -35,8 +35,11 @@ class Binding:
             raise
         except RecursionError:
             self.value, self.compute = POISON, None
-            raise error("E0271", f"`{name}` needs too many definitions, one inside the other",
-                        self.span or use) from None
+            raise error(
+                "E0271",
+                f"`{name}` needs too many definitions, one inside the other",
+                self.span or use,
+            ) from None
         finally:
             self.busy = False
         self.compute = None

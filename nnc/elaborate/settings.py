@@ -38,16 +38,17 @@ def read_settings(section: tree.Section, faults: list[Diagnostic]) -> Settings:
             elif isinstance(statement, tree.Section):
                 _inner(section, statement)
             elif not isinstance(statement, tree.Let):
-                raise error("E0233", f"a `{section.kind}` section holds settings, `let` and "
-                            f"sections", statement.span)
+                raise error(
+                    "E0233",
+                    f"a `{section.kind}` section holds settings, `let` and sections",
+                    statement.span,
+                )
         except NncError as failure:
             faults.extend(failure.diagnostics)
     return {**meant, **found}
 
 
-def _setting(
-    section: tree.Section, statement: tree.Set, found: Settings, meant: Settings
-) -> None:
+def _setting(section: tree.Section, statement: tree.Set, found: Settings, meant: Settings) -> None:
     known = SCHEMA[section.kind]
     if len(statement.names) != 1:
         raise error("E0403", "one setting a statement", statement.span)
@@ -56,13 +57,19 @@ def _setting(
         if near := nearest(key.id, known):
             meant[near] = statement
         raise error(
-            "E0403", f"`{section.kind}` has no setting `{key.id}`", key.span,
+            "E0403",
+            f"`{section.kind}` has no setting `{key.id}`",
+            key.span,
             help=suggest(key.id, known)
             or f"`let {key.id} = ...` introduces a name; settings are {', '.join(known)}",
         )
     if key.id in found:
-        raise error("E0203", f"`{key.id}` is set twice", key.span,
-                    Label(found[key.id].span, "first set here"))
+        raise error(
+            "E0203",
+            f"`{key.id}` is set twice",
+            key.span,
+            Label(found[key.id].span, "first set here"),
+        )
     found[key.id] = statement
 
 
@@ -70,8 +77,11 @@ def _inner(section: tree.Section, inner: tree.Section) -> None:
     known = INNER[section.kind]
     place = inner.kind_span or inner.span
     if inner.kind not in known:
-        raise error("E0412", f"a `{section.kind}` has no section `{inner.kind}`", place,
-                    help=suggest(inner.kind, known)
-                    or (f"it may have {', '.join(known)}" if known else ""))
+        raise error(
+            "E0412",
+            f"a `{section.kind}` has no section `{inner.kind}`",
+            place,
+            help=suggest(inner.kind, known) or (f"it may have {', '.join(known)}" if known else ""),
+        )
     if not inner.name:
         raise error("E0413", f"a `{inner.kind}` section needs a name", place)

@@ -26,7 +26,9 @@ def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
     type, names = declared_type(cx, decl.type, scope)
     if decl.value is None:
         raise error(
-            "E0240", f"`{decl.name}` has no initial value", decl.span,
+            "E0240",
+            f"`{decl.name}` has no initial value",
+            decl.span,
             help="write `= zeros()`, `= glorot_uniform()` ...",
         )
     path = cx.world.buffer_path(cx, decl.name)
@@ -61,7 +63,8 @@ def _root_value(
         raise error(
             "E0241",
             f"`{path}` is {entry.type} for its first use and {type} here: one set of weights "
-            "has one shape", cx.user_span(cx.calls[-1][1] if cx.calls else decl.span),
+            "has one shape",
+            cx.user_span(cx.calls[-1][1] if cx.calls else decl.span),
             Label(cx.world.declared[path], "first used here"),
             help="give each its own instance if they should not share weights",
         )
@@ -92,14 +95,18 @@ def _first_declaration(
     cx.world.parameters += type.size if kind == "param" and isinstance(type.size, int) else 0
     if cx.world.parameters > MAX_PARAMETERS:
         raise error(
-            "E0273", f"more than {MAX_PARAMETERS:,} parameters", cx.user_span(decl.span),
+            "E0273",
+            f"more than {MAX_PARAMETERS:,} parameters",
+            cx.user_span(decl.span),
             help=f"`{decl.name}` alone has {type.size:,}",
         )
 
 
 def _open_size(decl: tree.Decl, type: TensorType) -> NncError:
     return error(
-        "E0242", f"the size of `{decl.name}`, {type}, depends on the batch", decl.span,
+        "E0242",
+        f"the size of `{decl.name}`, {type}, depends on the batch",
+        decl.span,
         help="weights have sizes that are known before training",
     )
 
@@ -112,9 +119,7 @@ def _given(expr: tree.Expr, scope: Scope) -> Span:
     return expr.span
 
 
-def initial_value(
-    cx: Context, expr: Any, path: str, type: TensorType, scope: Scope
-) -> Graph:
+def initial_value(cx: Context, expr: Any, path: str, type: TensorType, scope: Scope) -> Graph:
     """The graph seed -> initial value.  Its draws come from the stream `init/PATH`."""
     from nnc.elaborate.arithmetic import as_tensor
 
@@ -131,8 +136,10 @@ def initial_value(
         place = _given(expr, scope)
         if not isinstance(value, (TensorValue, Host)) and not is_number(value):
             raise error(
-                "E0311", f"an initial value is a tensor or a number; this is {describe(value)}",
-                place, help="such as `zeros()`, `glorot_uniform()` or `0.1`",
+                "E0311",
+                f"an initial value is a tensor or a number; this is {describe(value)}",
+                place,
+                help="such as `zeros()`, `glorot_uniform()` or `0.1`",
             )
         result = as_tensor(inner, value, type.dtype, place)
     if result.type != type:

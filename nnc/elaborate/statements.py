@@ -1,4 +1,4 @@
-"""Bodies: `let`, `param`, `buffer`, settings of buffers, `return`, `assert`, in order (semantics 7)."""
+"""Bodies: `let`, `param`, `buffer`, setting buffers, `return`, `assert`, in order (semantics 7)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _let(
 
 def evaluate_let(cx: Context, statement: tree.Let, scope: Scope) -> list[tuple[tree.Name, Any]]:
     """The names of a `let` with their values; instances and stages take the names."""
-    from nnc.elaborate.calls import as_layer, name_by_let
+    from nnc.elaborate.naming import as_layer, name_by_let
     from nnc.elaborate.types import coerce
 
     names = statement.names
@@ -91,10 +91,12 @@ def evaluate_let(cx: Context, statement: tree.Let, scope: Scope) -> list[tuple[t
     if len(names) == 1:
         pairs = [(names[0], value)]
     elif isinstance(value, TupleValue) and len(value.items) == len(names):
-        pairs = list(zip(names, value.values))
+        pairs = list(zip(names, value.values, strict=True))
     else:
         raise error(
-            "E0232", f"{len(names)} names for {describe(value)}", statement.value.span,
+            "E0232",
+            f"{len(names)} names for {describe(value)}",
+            statement.value.span,
             Label(names[0].span.to(names[-1].span), f"{len(names)} names"),
         )
     for name, part in pairs:
@@ -117,7 +119,9 @@ def _decl(
 ) -> None:
     if statement.kind == "config" or owner != "block":
         raise error(
-            "E0233", f"a `{statement.kind}` cannot stand in a {owner}", statement.span,
+            "E0233",
+            f"a `{statement.kind}` cannot stand in a {owner}",
+            statement.span,
             help="a `fn` owns nothing: make it a `block`" if owner == "fn" else "",
         )
     declare_state(cx, statement, scope)
@@ -157,13 +161,20 @@ def _set_carries(cx: Context, statement: tree.Set, scope: Scope) -> None:
     from nnc.elaborate.arithmetic import as_tensor
 
     for name in statement.names:
+        if cx.world.buffer_path(cx, name.id) in cx.buffers:
+            raise error(
+                "E0243", f"the buffer `{name.id}` cannot be set inside `scan`", name.span,
+                help="carry the value along, and set the buffer after the `scan`",
+            )
         if name.id not in scope.carries:
             raise error(
-                "E0231", f"there is no carry `{name.id}` to set", name.span,
+                "E0231",
+                f"there is no carry `{name.id}` to set",
+                name.span,
                 help=suggest(name.id, scope.carries)
                 or f"to introduce it, write `let {name.id} = ...`",
             )
-    for name, new in zip(statement.names, _values(cx, statement, scope)):
+    for name, new in zip(statement.names, _values(cx, statement, scope), strict=True):
         binding = scope.bindings[name.id]
         value = as_tensor(cx, new, binding.value.dtype, name.span)
         if value.rank == 0 and binding.value.rank:
@@ -180,13 +191,17 @@ def _target(cx: Context, name: tree.Name, scope: Scope) -> str:
     binding = scope.find(name.id)
     if binding is not None:
         raise error(
-            "E0231", f"`{name.id}` cannot be set: only buffers and carries change", name.span,
+            "E0231",
+            f"`{name.id}` cannot be set: only buffers and carries change",
+            name.span,
             *([Label(binding.span, f"`{name.id}` is introduced here")] if binding.span else []),
             help=f"introduce the new value under a name of its own: `let {name.id}_2 = ...`",
         )
     own = [n for n in scope.bindings if cx.world.buffer_path(cx, n) in cx.buffers]
     raise error(
-        "E0231", f"there is no buffer `{name.id}` to set", name.span,
+        "E0231",
+        f"there is no buffer `{name.id}` to set",
+        name.span,
         help=suggest(name.id, own) or f"to introduce it, write `let {name.id} = ...`",
     )
 
@@ -230,7 +245,8 @@ def _assert(
         raise Poisoned
     if not isinstance(value, bool):
         raise error(
-            "E0236", f"`assert` needs a static condition; this is {describe(value)}",
+            "E0236",
+            f"`assert` needs a static condition; this is {describe(value)}",
             statement.condition.span,
         )
     if not value:

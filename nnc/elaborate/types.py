@@ -7,8 +7,8 @@ from typing import Any
 from nnc.elaborate.context import Context
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
-    AxisRef,
     CALLABLE,
+    AxisRef,
     Deferred,
     Duration,
     Host,
@@ -49,9 +49,20 @@ KINDS: dict[str, tuple[type, ...]] = {
 ELLIPSIS = "..."
 #: What other languages call the element types.
 _FOREIGN_TYPES = {
-    "float": "f32", "float32": "f32", "tensor": "f32", "double": "f64", "float64": "f64",
-    "half": "f16", "float16": "f16", "bfloat16": "bf16", "integer": "int", "int32": "i32",
-    "long": "i64", "int64": "i64", "boolean": "bool", "string": "str",
+    "float": "f32",
+    "float32": "f32",
+    "tensor": "f32",
+    "double": "f64",
+    "float64": "f64",
+    "half": "f16",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "integer": "int",
+    "int32": "i32",
+    "long": "i64",
+    "int64": "i64",
+    "boolean": "bool",
+    "string": "str",
 }
 
 
@@ -105,7 +116,9 @@ def dim_value(cx: Context, expr: tree.Expr, scope: Scope) -> Dim:
         if binding is None:
             sizes = [n for n in scope.names() if n[:1].isupper()]
             raise error(
-                "E0303", f"the dimension `{expr.id}` comes from nowhere", expr.span,
+                "E0303",
+                f"the dimension `{expr.id}` comes from nowhere",
+                expr.span,
                 help=suggest(expr.id, sizes)
                 or "a dimension comes from an input, a static parameter or a `let`",
             )
@@ -130,16 +143,18 @@ def unknown_type(declared: tree.TensorTypeExpr) -> NncError:
     known = [*DTYPES, "int", *KINDS]
     near = _FOREIGN_TYPES.get(name.lower(), "")
     return error(
-        "E0309", f"unknown type `{name}`", Span(span.source, span.start, span.start + len(name)),
-        help=f"it is called `{near}`" if near else suggest(name, known)
+        "E0309",
+        f"unknown type `{name}`",
+        Span(span.source, span.start, span.start + len(name)),
+        help=f"it is called `{near}`"
+        if near
+        else suggest(name, known)
         or f"tensors hold {', '.join(DTYPES)}; parameters may also be {', '.join(KINDS)}",
     )
 
 
 # ---------------------------------------------------------------- scalars
-def _scalar(
-    cx: Context, declared: tree.TensorTypeExpr, value: Any, span: Span, what: str
-) -> Any:
+def _scalar(cx: Context, declared: tree.TensorTypeExpr, value: Any, span: Span, what: str) -> Any:
     kind = declared.dtype
     if kind in KINDS:
         if isinstance(value, KINDS[kind]) and not (kind == "ints" and isinstance(value, bool)):
@@ -177,9 +192,7 @@ def in_steps(cx: Context, duration: Duration, span: Span) -> int:
     if duration.unit == "steps":
         return int(duration.value)
     if cx.world.steps_per_epoch is None:
-        raise error(
-            "E0415", "an epoch has no length here", span, help="give the duration in steps"
-        )
+        raise error("E0415", "an epoch has no length here", span, help="give the duration in steps")
     return round(duration.value * cx.world.steps_per_epoch)
 
 
@@ -193,8 +206,10 @@ def _tensor(
         return float(value) if isinstance(value, int) and declared.dtype[0] == "f" else value
     if not isinstance(value, TensorValue):
         raise error(
-            "E0311", f"{what} must be a tensor {declared.span.text}; this is {describe(value)}",
-            span, help=_tensor_help(value),
+            "E0311",
+            f"{what} must be a tensor {declared.span.text}; this is {describe(value)}",
+            span,
+            help=_tensor_help(value),
         )
     if value.dtype != declared.dtype:
         raise _wrong_dtype(declared, value, span, what)
@@ -220,13 +235,21 @@ def _wrong_dtype(
     if value.dtype == "i32" and declared.dtype == "f32":
         help = "`f32(...)` casts; ids of words or classes go through `Embedding` or `one_hot`"
     return error(
-        "E0312", f"{what} must be {declared.span.text}; this is {describe(value)}", span,
-        *_made(value), Label(declared.span, "declared here"), help=help,
+        "E0312",
+        f"{what} must be {declared.span.text}; this is {describe(value)}",
+        span,
+        *_made(value),
+        Label(declared.span, "declared here"),
+        help=help,
     )
 
 
 def _match_dims(
-    cx: Context, declared: tree.TensorTypeExpr, value: TensorValue, scope: Scope, span: Span,
+    cx: Context,
+    declared: tree.TensorTypeExpr,
+    value: TensorValue,
+    scope: Scope,
+    span: Span,
     what: str,
 ) -> TensorValue:
     pattern = list(declared.dims or ())
@@ -237,7 +260,9 @@ def _match_dims(
             "E0302",
             f"{what} must have {'at least ' if dots is not None else ''}{fixed} "
             f"dimension{'s' * (fixed != 1)}, {declared.span.text}; this is {describe(value)}",
-            span, *_made(value), Label(declared.span, "declared here"),
+            span,
+            *_made(value),
+            Label(declared.span, "declared here"),
         )
     names = list(value.names)
     axes = list(range(value.rank))
@@ -258,7 +283,12 @@ def _match_dims(
 
 
 def _match_dim(
-    cx: Context, item: tree.Argument, value: TensorValue, axis: int, scope: Scope, span: Span,
+    cx: Context,
+    item: tree.Argument,
+    value: TensorValue,
+    axis: int,
+    scope: Scope,
+    span: Span,
     what: str,
 ) -> str | None:
     """Check one axis against its declaration; its label.  `K = 2` labels an axis of size 2 `K`."""
@@ -289,7 +319,13 @@ def _bind_size(
 
 
 def _check_size(
-    known: Dim, size: Dim, expr: tree.Expr, value: TensorValue, axis: int, span: Span, what: str,
+    known: Dim,
+    size: Dim,
+    expr: tree.Expr,
+    value: TensorValue,
+    axis: int,
+    span: Span,
+    what: str,
     bound: Span | None,
 ) -> None:
     same = equal(known, size)
@@ -302,12 +338,17 @@ def _check_size(
         labels.insert(0, Label(bound, f"`{written}` is {known} because of this"))
     if same is None:
         raise error(
-            "E0304", f"cannot prove that axis {axis} of {what}, {size}, equals {says}", span,
-            *labels, help=f"state it: `assert {size} == {known}`",
+            "E0304",
+            f"cannot prove that axis {axis} of {what}, {size}, equals {says}",
+            span,
+            *labels,
+            help=f"state it: `assert {size} == {known}`",
         )
     raise error(
-        "E0301", f"{what} is {describe(value)}: axis {axis} is {size} where {says} is wanted",
-        span, *labels,
+        "E0301",
+        f"{what} is {describe(value)}: axis {axis} is {size} where {says} is wanted",
+        span,
+        *labels,
     )
 
 
@@ -317,16 +358,21 @@ def _record(
     fields = [p.name for p in declared.fields]
     if not isinstance(value, TupleValue) or len(value.items) != len(fields):
         raise error(
-            "E0313", f"{what} must have the fields ({', '.join(fields)}); this is {describe(value)}",
-            span, Label(declared.span, "declared here"),
+            "E0313",
+            f"{what} must have the fields ({', '.join(fields)}); this is {describe(value)}",
+            span,
+            Label(declared.span, "declared here"),
         )
     given = value.names
     if given and given != fields:
         wrong = next(n for n in given if n not in fields) if set(given) - set(fields) else ""
         if wrong:
             raise error(
-                "E0313", f"{what} has no field `{wrong}`", span,
-                Label(declared.span, "declared here"), help=suggest(wrong, fields),
+                "E0313",
+                f"{what} has no field `{wrong}`",
+                span,
+                Label(declared.span, "declared here"),
+                help=suggest(wrong, fields),
             )
     items = []
     for i, parameter in enumerate(declared.fields):
@@ -345,12 +391,15 @@ def _bind_ellipsis(
         scope.define(ELLIPSIS, (dims, names), span)
         return
     before = bound.value[0]
-    if len(before) != len(dims) or not all(equal(a, b) for a, b in zip(before, dims)):
+    if len(before) != len(dims) or not all(equal(a, b) for a, b in zip(before, dims, strict=True)):
         because = f"`...` is {shape_text(before)} because of this"
         labels = [Label(bound.span, because)] if bound.span else []
         raise error(
-            "E0301", f"`...` of {what} is {shape_text(dims)} where {shape_text(before)} is wanted",
-            span, *labels, help=_one_too_many(before, dims),
+            "E0301",
+            f"`...` of {what} is {shape_text(dims)} where {shape_text(before)} is wanted",
+            span,
+            *labels,
+            help=_one_too_many(before, dims),
         )
 
 
@@ -378,4 +427,3 @@ def _made(value: TensorValue) -> list[Label]:
     if value.made is None:
         return []
     return [Label(value.made.span, f"{describe(value)}, from {value.made.text}")]
-

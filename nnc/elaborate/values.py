@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Dim, Poly
@@ -256,7 +256,6 @@ class Poisoned(Exception):
 
 POISON = Poison()
 Value = Any
-Callable_ = Union[Function, BlockValue, Builtin, Template, Stage, Partial]
 CALLABLE = (Function, BlockValue, Builtin, Template, Stage, Partial)
 
 

@@ -7,7 +7,7 @@ backend derives its dialect from this class and overrides what differs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +102,12 @@ class Dialect:
         """The function `name` for inference, where it is not printed from its graph."""
         return None
 
-    def update(self, printer: Printer, loop: Loop) -> bool:
-        """Print updates that are alike, where not as a loop over their paths; whether it did."""
-        return False
+    def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
+        """Print updates that are alike: each as a loop over the paths."""
+        from nnc.emit.updates import print_loop
+
+        for loop in loops:
+            print_loop(printer, loop)
 
     def stored(self, printer: Printer, value: Value) -> None:
         """See to it that `value` can become an entry of the state."""

@@ -5,7 +5,8 @@ whole curves; where something differs it names the first op to blame (docs/verif
 """
 
 from nnc.verify.probes import Fault
+from nnc.verify.problems import problems
 from nnc.verify.report import BackendReport, Report
 from nnc.verify.run import verify
 
-__all__ = ["BackendReport", "Fault", "Report", "verify"]
+__all__ = ["BackendReport", "Fault", "Report", "problems", "verify"]

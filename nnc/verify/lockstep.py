@@ -14,9 +14,10 @@ import numpy as np
 
 from nnc.backend import Backend
 from nnc.verify.expected import Expected, expect
+from nnc.verify.loops import inside
 from nnc.verify.montecarlo import Machine
 from nnc.verify.parts import Case, Emitted, Variant
-from nnc.verify.probes import Fault, examine
+from nnc.verify.probes import Examination, Fault, examine
 from nnc.verify.twin import Arrays
 
 
@@ -87,10 +88,16 @@ class Lockstep:
         check = worst(case, expected, found)
         if not check.passed:
             looked = examine(self.backends[name], self.variant, case, found)
-            check = Check(looked.ratio, looked.output, case.label, looked.ties, 1)
-            if not check.passed and looked.fault is not None:
-                self.faults.setdefault(name, looked.fault)
+            check = Check(looked.ratio, looked.output, case.label, len(looked.pins), 1)
+            if not check.passed and looked.fault is not None and name not in self.faults:
+                self.faults[name] = self._in_loops(name, case, looked, looked.fault)
         self.checks[name] |= check
+
+    def _in_loops(self, name: str, case: Case, looked: Examination, fault: Fault) -> Fault:
+        """`fault`, or the op to blame in the body of the loop that it blames."""
+        if fault.op != "scan" or looked.node is None:
+            return fault
+        return inside(self.backends[name], self.variant, case, looked.node, looked.pins, fault)
 
 
 def worst(case: Case, expected: Expected, found: Mapping[str, np.ndarray]) -> Check:

@@ -9,7 +9,7 @@ ways under rounding; what follows is then expected anew, with the decision taken
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,12 +52,16 @@ class Fault:
 
 @dataclass(frozen=True)
 class Examination:
-    """A call seen from inside: what remains of its error, and the op to blame for it."""
+    """A call seen from inside: what remains of its error, and the op to blame for it.
+
+    `pins` are the decisions that fell otherwise, as the backend took them; `node` is the op.
+    """
 
     ratio: float
     output: str
-    ties: int
-    fault: Fault | None
+    pins: Arrays
+    fault: Fault | None = None
+    node: int | None = None
 
 
 def probe_name(value: Value) -> str:
@@ -98,10 +102,12 @@ def examine(backend: Backend, variant: Variant, case: Case, found: Arrays) -> Ex
     ratios = {name: expected.ratio(name, value) for name, value in found.items()}
     output = max(ratios, key=lambda name: ratios[name])
     where = f"{case.label}, {variant.precision}"
-    fault = None if wrong is None else wrong.fault(graph, where)
-    if wrong is None and ratios[output] > 1:
-        fault = _hidden(graph, output, ratios[output], where)
-    return Examination(ratios[output], output.removeprefix("@"), len(pins), fault)
+    looked = Examination(ratios[output], output.removeprefix("@"), pins)
+    if wrong is not None:
+        return replace(looked, fault=wrong.fault(graph, where), node=wrong.value.node)
+    if ratios[output] > 1:
+        return replace(looked, fault=_hidden(graph, output, ratios[output], where))
+    return looked
 
 
 def _hidden(graph: Graph, output: str, ratio: float, where: str) -> Fault:

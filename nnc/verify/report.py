@@ -59,6 +59,7 @@ class Report:
     order: dict[str, str]
     passes: Check
     pass_fault: Fault | None
+    bisected: bool
     backends: list[BackendReport]
 
     @property

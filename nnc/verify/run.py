@@ -68,6 +68,7 @@ def verify(
         streams.order_digest(training),
         found["f64"].passes,
         fault,
+        bisect,
         reports,
     )
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnc.elaborate.calls import apply, static_call
+from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.check import Compiled, at_work
 from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.values import ListValue, TensorValue, TupleValue

@@ -406,3 +406,22 @@ block Noisy()(x: f32[N, D]) -> f32[N, 3] {
     np.testing.assert_allclose(
         found, X @ run.state["net.dense_0.w"] * (1 + cycles), rtol=1e-4, atol=1e-5
     )
+
+
+def test_inference_in_blocks_and_flat_are_the_same(root: Path) -> None:
+    text = PROGRAM.replace("METRICS", "one = mean(hits)").replace(
+        "let net = Dense(3)", "let net = repeat 2 { Inner() } |> Dense(3)"
+    )
+    text += """
+block Inner()(x: f32[N, D]) -> f32[N, D] = x |> Dense(D) |> tanh |> Dense(D)
+"""
+    training = train(text, root)
+    (forward,) = training.forwards
+    verify(forward.structured)
+    run = Run(training)
+    flat, calls = (run.outputs(g, {"x": X})["output"] for g in (forward.graph, forward.structured))
+    np.testing.assert_array_equal(flat, calls)
+    assert [n.op for n in forward.structured if n.op == "call"]
+    scopes = [n.origin[0].scope for n in forward.graph if n.op == "dot"]
+    inner = [f"net.inner_0.{i}.dense_{j}" for i in range(2) for j in range(2)]
+    assert scopes == [*inner, "net.dense_0"]  # in the order of the text

@@ -16,15 +16,6 @@ def test_not_a_bit_changes(original: Graph) -> None:
     assert_same_meaning(Pass("all", optimize, ""), original)
 
 
-@settings(max_examples=20, deadline=None)
-@given(random_graphs())
-def test_a_second_run_finds_nothing_to_do(original: Graph) -> None:
-    optimize(original)
-    size = len(original)
-    optimize(original)
-    assert len(original) == size
-
-
 def test_all_passes_by_default() -> None:
     assert select() == DEFAULT
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nnc.elaborate.calls import apply, static_call
+from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.check import Compiled
 from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.values import TensorValue, TupleValue

@@ -18,7 +18,7 @@ from nnc.ir.program import Forward, StateEntry
 from nnc.ir.types import TensorType
 from nnc_torch.modules.drafts import DialectAt, Draft, Method, draft, method
 from nnc_torch.modules.rolling import Line
-from nnc_torch.modules.tree import RESERVED, Branch, tree
+from nnc_torch.modules.tree import RESERVED, tree
 
 Column = tuple[str, ...]  # what stands at one place in the text of each draft
 
@@ -45,11 +45,7 @@ def class_texts(
     `methods` names the root's method for each forward.
     """
     root = tree(forwards, state)
-    used = {
-        path: node
-        for forward in forwards
-        for path, node in call_places(forward.structured)
-    }
+    used = {path: node for forward in forwards for path, node in call_places(forward.structured)}
     made: dict[str, str] = {}
     classes: dict[str, Class] = {}
     branches = [b for b in root if not b.is_numbered and b is not root]
@@ -114,7 +110,9 @@ def numbers(text: str) -> list[Number]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Constant) and type(node.value) in (int, float):
             assert node.end_col_offset is not None
-            start, end = (starts[node.lineno - 1] + c for c in (node.col_offset, node.end_col_offset))
+            start, end = (
+                starts[node.lineno - 1] + c for c in (node.col_offset, node.end_col_offset)
+            )
             found.append(Number(start, end, text[start:end]))
     return sorted(found, key=lambda number: number.start)
 
@@ -271,7 +269,9 @@ def inner_parameters(each: Draft, classes: Mapping[str, Class]) -> Iterator[tupl
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             known = classes.get(node.func.id)
-            for argument, name in zip(node.args, known.parameters.values() if known else (), strict=False):
+            for argument, name in zip(
+                node.args, known.parameters.values() if known else (), strict=False
+            ):
                 start = lines[argument.lineno - 1] + argument.col_offset
                 if start in starts:
                     yield starts[start], name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from nnc.emit import Body, Dialect, Expr, Helper, Names, identifier, needed
 from nnc.emit.expressions import dim_text, size_name
@@ -22,7 +22,7 @@ DialectAt = Callable[[str], Dialect]
 
 @dataclass
 class Method:
-    """`parameters` are those beside `self`; their types are in `arguments` where they are arrays."""
+    """`parameters` come after `self`, those that are arrays of `arguments` first."""
 
     name: str
     parameters: list[str]
@@ -158,7 +158,9 @@ def method(root: Branch, branch: Branch, graph: Graph, name: str, at: DialectAt,
 
 def returned(printer: ModulePrinter, graph: Graph) -> tuple[str, str]:
     """The result as text, and its type: an array, a tuple, or a dictionary for a record."""
-    texts = [printer.fitted("return ", v, 2).removeprefix("return ") for v in graph.outputs.values()]
+    texts = [
+        printer.fitted("return ", v, 2).removeprefix("return ") for v in graph.outputs.values()
+    ]
     if len(texts) == 1:
         return texts[0], "Tensor"
     if all(name.isdigit() for name in graph.outputs):

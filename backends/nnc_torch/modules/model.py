@@ -19,13 +19,13 @@ def method_names(forwards: Sequence[Forward]) -> dict[str, str]:
 def forward_text(forward: Forward, name: str, method: str, dialect: Dialect) -> str:
     """The function `name(state, x, ...)`, which calls the `method` of `Model`."""
     inputs = (forward.graph.node(id).attrs for id in forward.graph.inputs)
-    arguments = ", ".join(
+    arguments = [
         argument_name(attrs["name"], dialect) for attrs in inputs if attrs["kind"] == "argument"
-    )
+    ]
     target = "model(state)" if method == "forward" else f"model(state).{method}"
     return f'''
 @torch.no_grad()
-def {name}(state, {arguments}):
+def {name}({", ".join(["state", *arguments])}):
     """`{forward.name}` of its arguments, as in evaluation."""
-    return {target}({arguments})
+    return {target}({", ".join(arguments)})
 '''.strip()

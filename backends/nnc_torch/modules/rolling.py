@@ -1,8 +1,8 @@
 """Repeated layers as a loop.
 
-    x = self.block[0](x)
-    x = self.block[1](x)      ->      for block in self.block:
-    x = self.block[2](x)                  x = block(x)
+x = self.block[0](x)
+x = self.block[1](x)      ->      for block in self.block:
+x = self.block[2](x)                  x = block(x)
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ def rolled(lines: Sequence[Line], lengths: dict[str, int], taken: set[str]) -> l
             if loop is not None:
                 count = max(lengths[name] for name in items(result[start : start + size], 0))
                 result[start : start + size * count] = loop
-                return [*result[:start], *result[start : start + len(loop)],
-                        *rolled(result[start + len(loop) :], lengths, taken)]
+                return [
+                    *result[:start],
+                    *result[start : start + len(loop)],
+                    *rolled(result[start + len(loop) :], lengths, taken),
+                ]
     return result
 
 
@@ -67,8 +70,9 @@ def loop_of(
 
 
 def item_name(name: str, taken: set[str]) -> str:
-    word = name.rpartition(".")[2]
-    return word if word not in taken else f"{word}_item"
+    """`block_0` -> `block`."""
+    word = re.sub(r"_\d+$", "", name.rpartition(".")[2])
+    return word if word not in taken else f"one_{word}"
 
 
 def renamed(lines: Sequence[Line], index: int, names: dict[str, str]) -> list[Line]:

@@ -1,8 +1,8 @@
-"""The tree of modules: which instances a program's nets are made of, and where their weights are.
+"""The tree of modules: what instances a program's nets are made of, and where their weights are.
 
-A path like `net.block_0.1.dense_0.w` names a weight by the instances that it lies in; a number is an
-iteration of a loop.  Each instance that the nets call becomes a module, each iteration an entry of a
-`ModuleList`, so that `state_dict()` has these paths as its keys.
+A path like `net.block_0.1.dense_0.w` names a weight by the instances that it lies in; a number is
+an iteration of a loop.  Each instance that the nets call becomes a module, each iteration an entry
+of a `ModuleList`, so that `state_dict()` has these paths as its keys.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ class Branch:
     @property
     def is_list(self) -> bool:
         """Whether the branches are iterations 0, 1, 2, ..."""
-        return self.is_numbered and list(self.branches) == list(
-            map(str, range(len(self.branches)))
-        )
+        return self.is_numbered and list(self.branches) == list(map(str, range(len(self.branches))))
 
     @property
     def is_numbered(self) -> bool:

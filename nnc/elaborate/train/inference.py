@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnc.elaborate.arithmetic import as_tensor
-from nnc.elaborate.calls import apply
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Application
+from nnc.elaborate.instances import apply
 from nnc.elaborate.settings import Settings
 from nnc.elaborate.train.common import Section
 from nnc.elaborate.train.scoring import loss_value
@@ -17,8 +17,7 @@ from nnc.ir.graph import Graph
 from nnc.ir.program import Forward
 from nnc.language import tree
 from nnc.passes.dead_code import dead_code
-from nnc.passes.inline import inline_calls
-
+from nnc.passes.inline import flat
 
 #: The settings of a step, and the sections inside `train` that it stands in.
 Losses = Sequence[tuple[Settings, Sequence[tree.Section]]]
@@ -58,11 +57,10 @@ def _reads_batch(graph: Graph) -> bool:
 
 def _forward(section: Section, path: str) -> Forward:
     structured = _structured(section, path)
-    flat = structured.copy()
-    inline_calls(flat)
-    for graph in (structured, flat):
+    plain = flat(structured)
+    for graph in (structured, plain):
         dead_code.run(graph)
-    return Forward(path, flat, structured)
+    return Forward(path, plain, structured)
 
 
 def _structured(section: Section, path: str) -> Graph:

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from nnc.elaborate.arithmetic import as_tensor
-from nnc.elaborate.calls import apply
 from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.instances import apply
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
     BlockValue,
@@ -64,7 +64,8 @@ def _rule(value: Any, span: Span) -> Template:
         "E0425",
         f"an optimizer is a block with the inputs (p, grad); this is {describe(value)}",
         span,
-        help=f"write `{value.name}(...)`" if isinstance(value, BlockValue)
+        help=f"write `{value.name}(...)`"
+        if isinstance(value, BlockValue)
         else "write `Adam(1e-3)`",
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Application
 from nnc.elaborate.train.common import Section
+from nnc.elaborate.values import Deferred, Template
 from nnc.ir.graph import Graph
 from nnc.ir.program import Evaluation, Phase
 from nnc.language.diagnostics import Label, error
@@ -49,8 +51,12 @@ def _instances(section: Section, graphs: Iterable[Graph]) -> dict[str, Applicati
 
 def _equal(one: Application, other: Application) -> bool:
     a, b = one.template, other.template
-    static = [{name: bound.value for name, bound in t.static.items()} for t in (a, b)]
-    return a.block.definition is b.block.definition and static[0] == static[1]
+    return a.block.definition is b.block.definition and _static(a) == _static(b)
+
+
+def _static(template: Template) -> dict[str, Any]:
+    values = {name: bound.value for name, bound in template.static.items()}
+    return {n: v.expr if isinstance(v, Deferred) else v for n, v in values.items()}
 
 
 def _refuse(path: str, measured: Application, trained: Application) -> None:

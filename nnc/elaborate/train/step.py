@@ -67,7 +67,11 @@ class StepBuilder:
         if "loss" not in self.settings:
             help = "write `loss = cross_entropy(...)`"
             raise missing(
-                self.section.tree, "loss", "E0427", "there is no loss to minimize", help,
+                self.section.tree,
+                "loss",
+                "E0427",
+                "there is no loss to minimize",
+                help,
                 self.section.place,
             )
         return loss_value(self.cx, self.settings, self.scope)
@@ -76,7 +80,11 @@ class StepBuilder:
         if "optimizer" not in self.settings:
             help = "write `optimizer = Adam(1e-3)`"
             raise missing(
-                self.section.tree, "optimizer", "E0424", "how are the weights updated?", help,
+                self.section.tree,
+                "optimizer",
+                "E0424",
+                "how are the weights updated?",
+                help,
                 self.section.place,
             )
         return optimizer_groups(self.cx, self.settings["optimizer"].value, self.scope)
