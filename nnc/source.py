@@ -66,13 +66,19 @@ class Sources:
 
 @functools.cache
 def _parsed(function: Callable[..., Any]) -> tuple[str, ast.FunctionDef]:
-    """The text of a function with a plain signature, and its tree without types."""
-    text = textwrap.dedent(inspect.getsource(function))
-    (tree,) = ast.parse(text).body
+    """The text of a function with plain signatures, and its tree without types."""
+    lines = textwrap.dedent(inspect.getsource(function)).splitlines()
+    (tree,) = ast.parse("\n".join(lines)).body
     assert isinstance(tree, ast.FunctionDef), f"{function} is no function"
-    lines = text.splitlines()
-    body = lines[tree.body[0].lineno - 1 :]
-    decorators = lines[: tree.lineno - 1]
+    inside = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    for node in sorted(inside, key=lambda node: node.lineno, reverse=True):
+        _strip_types(node)
+        first, last = node.lineno - 1, node.body[0].lineno - 1
+        lines[first:last] = _signature(node)
+    return "\n".join(lines), tree
+
+
+def _strip_types(tree: ast.FunctionDef) -> None:
     arguments = tree.args
     for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
         argument.annotation = None
@@ -80,15 +86,15 @@ def _parsed(function: Callable[..., Any]) -> tuple[str, ast.FunctionDef]:
         if rest is not None:
             rest.annotation = None
     tree.returns = None
-    return "\n".join([*decorators, *_signature(tree), *body]), tree
 
 
 def _signature(tree: ast.FunctionDef) -> list[str]:
-    line = f"def {tree.name}({ast.unparse(tree.args)}):"
+    indent = " " * tree.col_offset
+    line = f"{indent}def {tree.name}({ast.unparse(tree.args)}):"
     if len(line) <= WIDTH:
         return [line]
-    arguments = ast.unparse(tree.args).split(", ")
-    return [f"def {tree.name}(", *(f"    {argument}," for argument in arguments), "):"]
+    arguments = [f"{indent}    {argument}," for argument in ast.unparse(tree.args).split(", ")]
+    return [f"{indent}def {tree.name}(", *arguments, f"{indent}):"]
 
 
 def _global_names(tree: ast.FunctionDef) -> set[str]:

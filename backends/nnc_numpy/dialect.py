@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnc.backend import random_streams
 from nnc.emit import LOOPS, Dialect
 from nnc_numpy import runtime
 from nnc_numpy.emitters import EMITTERS
@@ -13,7 +14,7 @@ class NumpyDialect(Dialect):
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
     statements = LOOPS
-    helpers = (runtime.random_bits,)
+    helpers = (runtime.random_bits, runtime.bits32, random_streams.bits64, random_streams.tag)
 
     def needs(self) -> str:
         return "NumPy 2 alone"

@@ -17,13 +17,13 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
     dialect, (left, right) = site.dialect, site.types
     contract, batch = node.attrs["contract"], node.attrs["batch"]
     x, y = dialect.strong(x), dialect.strong(y)
-    if len(contract[0]) == 1 and _stacked(batch, left, right):
-        a = _as_left(dialect, x, left.rank, contract[0][0], len(batch[0]))
-        b = _as_right(dialect, y, right.rank, contract[1][0], len(batch[0]))
+    if len(contract[0]) == 1 and stacked(batch, left, right):
+        a = as_left(dialect, x, left.rank, contract[0][0], len(batch[0]))
+        b = as_right(dialect, y, right.rank, contract[1][0], len(batch[0]))
         if a is not None and b is not None:
             return dialect.binary("@", MUL, a, b)
     if not batch[0] and len(contract[0]) == 1 and contract[0][0] == left.rank - 1:
-        b = _as_right(dialect, y, right.rank, contract[1][0], 0)
+        b = as_right(dialect, y, right.rank, contract[1][0], 0)
         if b is not None and right.rank == 2:
             return _rows(dialect, x, b)
     if not contract[0] and not batch[0] and left.rank == right.rank == 1:
@@ -33,7 +33,7 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
     return dialect.call(site.helper(evaluate), x, y, contract=contract, batch=batch)
 
 
-def _stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> bool:
+def stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> bool:
     """Whether the batch axes are the first of both, in order, and the operands matrices below."""
     count = len(batch[0])
     if batch != (tuple(range(count)),) * 2:
@@ -42,14 +42,14 @@ def _stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> b
     return ranks == {2} or (count == 0 and ranks <= {1, 2})
 
 
-def _as_left(dialect: Dialect, x: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+def as_left(dialect: Dialect, x: Expr, rank: int, summed: int, lead: int) -> Expr | None:
     """`x` with the summed axis last."""
     if summed == rank - 1:
         return x
     return _flipped(dialect, x, rank) if summed == lead and rank == lead + 2 else None
 
 
-def _as_right(dialect: Dialect, y: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+def as_right(dialect: Dialect, y: Expr, rank: int, summed: int, lead: int) -> Expr | None:
     """`y` with the summed axis first of the last two."""
     if summed == max(rank - 2, 0):
         return y

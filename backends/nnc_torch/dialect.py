@@ -25,7 +25,7 @@ from nnc_torch.modules import class_texts, forward_text, method_names
 from nnc_torch.updates import is_view_of_state, print_updates
 
 HELPERS = (
-    runtime.sign, runtime.relu, runtime.sqrt, runtime.maximum, runtime.minimum,
+    runtime.sign, runtime.relu, runtime.relu_grad, runtime.sqrt, runtime.maximum, runtime.minimum,
     runtime.conv, runtime.conv_input_grad, runtime.conv_filter_grad, runtime.conv_grad,
     runtime.max_pool, runtime.max_pool_index, runtime.max_pool_grad,
     runtime.max_pool_places, runtime.max_pool_places_grad,

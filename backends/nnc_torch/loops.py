@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, needed
 from nnc.emit.loops import carry_name, carry_on
 from nnc.ir.graph import Graph, Node, Value
+from nnc_torch.relu import print_gt, print_where
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad
 
 
@@ -125,6 +126,8 @@ def stack_name(printer: Printer, node: Node, index: int) -> str:
 STATEMENTS: dict[str, Statement] = {
     **LOOPS,
     "scan": print_scan,
+    "where": print_where,
+    "gt": print_gt,
     "max_pool": print_max_pool,
     "max_pool_grad": print_max_pool_grad,
 }

@@ -6,16 +6,20 @@ from nnc_numpy.rewrites import sum_of_pads
 
 from nnc.backend import Rewriter
 from nnc.ir.graph import Graph
+from nnc_torch.relu import by_result
+
+RULES = {"add": sum_of_pads, "where": by_result}
 
 
 def rewrite(graph: Graph) -> bool:
-    """Join pieces that are padded with zeros and added up; True if there were any."""
+    """Apply all of them in place; True if there was anything to rewrite."""
     rewriter = Rewriter(graph)
     changed = False
     for node in rewriter:
-        if node.op == "add":
+        rule = RULES.get(node.op)
+        if rule is not None:
             with rewriter.builder.at(node.origin):
-                result = sum_of_pads(rewriter, node)
+                result = rule(rewriter, node)
             if result is not None:
                 rewriter.replace_node(node, (result,))
                 changed = True

@@ -44,8 +44,13 @@ def sign(x: Tensor) -> Tensor:
 
 
 def relu(x: Tensor) -> Tensor:
-    """x where it is positive, else 0, which also stands for nan and -0."""
-    return torch.where(x > 0, x, 0)
+    """x where it is positive, else 0, also where it is nan."""
+    return torch.relu(x).nan_to_num(0.0, torch.inf, -torch.inf)
+
+
+def relu_grad(dy: Tensor, y: Tensor) -> Tensor:
+    """The cotangent of the x of `y = relu(x)`: dy where y is positive, else 0."""
+    return torch.ops.aten.threshold_backward(dy, y, 0)
 
 
 # ---------------------------------------------------------------- gradients at kinks

@@ -37,15 +37,6 @@ ZERO = Expr("0", weak="i32")
 
 
 @dataclass(frozen=True)
-class Comparison(Expr):
-    """`left symbol right`, which `where` looks into."""
-
-    left: str = ""
-    symbol: str = ""
-    right: str = ""
-
-
-@dataclass(frozen=True)
 class Wide(Expr):
     """An i32 that PyTorch gives as an i64; `plain` is the text before it is converted."""
 
@@ -74,8 +65,7 @@ def integer_operator(symbol: str, level: int) -> Emitter:
 def comparison(symbol: str) -> Emitter:
     def emit(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
         x, y = (z.plain if isinstance(z, Wide) else z for z in (x, y))
-        made = site.dialect.binary(symbol, COMPARE, x, y)
-        return Comparison(made.text, made.level, made.weak, made.size, None, x.text, symbol, y.text)
+        return site.dialect.binary(symbol, COMPARE, x, y)
 
     return emit
 
@@ -137,21 +127,10 @@ def where(site: Site, node: Node, condition: Expr, x: Expr, y: Expr) -> Expr:
             x, y = site.dialect.strong(x), site.dialect.strong(y)
         text = f"{x.at(CHOICE + 1)} if {condition.at(CHOICE + 1)} else {y.text}"
         return Expr(text, CHOICE, weak, sized(condition, x, y))
-    if is_relu(condition, x, y):
-        return Expr(f"{site.helper(runtime.relu)}({x.text})", size=sized(x))
     if x.weak and y.weak and dtype not in ("f32", "i64", "bool"):
         x = site.dialect.strong(x)
     parts = ", ".join(z.text for z in (condition, x, y))
     return Expr(f"torch.where({parts})", size=sized(condition, x, y))
-
-
-def is_relu(condition: Expr, x: Expr, y: Expr) -> bool:
-    return (
-        isinstance(condition, Comparison)
-        and (condition.symbol, condition.left) == (">", x.text)
-        and condition.right in ("0", "0.0")
-        and y.text in ("0", "0.0")
-    )
 
 
 def cast(site: Site, node: Node, x: Expr) -> Expr:

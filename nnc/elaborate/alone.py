@@ -56,11 +56,11 @@ class Sample:
 
 _SYMBOLIC = Sample(0, 0, True, (32,))
 _SAMPLES = (
-    Sample(64, 1, True, ()),
-    Sample(64, 2, False, (64,)),
+    Sample(64, 2, True, ()),
+    Sample(64, 4, False, (64,)),
     Sample(16, 8, True, (64, 64)),
     Sample(64, 64, False, (64, 64, 64)),
-    Sample(64, 1, True, (64, 64), batched=False),
+    Sample(64, 3, True, (64, 64), batched=False),
 )
 _LIMITS = frozenset(("E0271", "E0272", "E0273", "E0274"))  # without an end for any sample
 _Key = tuple[str, Span | None]

@@ -215,6 +215,7 @@ class Context:
 
     def _too_deep(self) -> NncError:
         """E0271 at the call that repeats most often."""
+        self.world.exhausted = True
         (name, span), times = Counter(self.calls).most_common(1)[0]
         return error(
             "E0271",

@@ -302,11 +302,11 @@ def _sequence(cx: Context, expr: tree.For, scope: Scope) -> Any:
         raise Poisoned
     if isinstance(sequence, (ListValue, TupleValue)):
         return sequence.values
-    bounds = (sequence.start, sequence.stop) if isinstance(sequence, RangeValue) else ()
-    if bounds and all(isinstance(bound, int) for bound in bounds):
-        rounds = range(*bounds)
-        cx.spend(len(rounds), expr.sequence.span)
-        return rounds
+    if isinstance(sequence, RangeValue):
+        start, stop = sequence.start, sequence.stop
+        if isinstance(start, int) and isinstance(stop, int):
+            cx.spend(max(stop - start, 0), expr.sequence.span)
+            return range(start, stop)
     help = "`scan` runs over the steps of a tensor" if isinstance(sequence, TensorValue) else ""
     raise error(
         "E0253",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.places import place_names
 from nnc.elaborate.scope import Scope
-from nnc.elaborate.values import BlockValue, ListValue, Stage, Template, TupleValue
+from nnc.elaborate.values import BlockValue, ListValue, Part, Stage, Template, TupleValue
 from nnc.language import tree
 
 
@@ -28,11 +29,32 @@ def name_by_let(value: Any, name: str, naming: Naming, at: tuple[int | str, ...]
         naming.active = True
 
 
-def as_layer(cx: Context, let: tree.Let, scope: Scope) -> Template:
-    """Layers composed with no tensor on the left are a layer: one instance with its name."""
-    (name,) = let.names
-    block = tree.Block("block", name.id, (), None, None, let.value, "", let.value.span, name.span)
-    return Template(BlockValue(block, scope), {}, cx.naming, ("", ""), let.value.span)
+def as_layers(cx: Context, name: tree.Name, expr: tree.Expr, value: Any, scope: Scope) -> Any:
+    """Layers composed with no tensor on the left are a layer: an instance that the `let` names."""
+    if isinstance(value, Stage):
+        return _as_layer(cx, name, expr, value, scope)
+    if isinstance(expr, tree.Tuple) and expr.is_group:
+        return as_layers(cx, name, expr.items[0].value, value, scope)
+    if not isinstance(expr, (tree.Tuple, tree.List)):
+        return value
+    if not isinstance(value, (TupleValue, ListValue)):
+        return value
+    parts = [item.value for item in expr.items]
+    if len(parts) == 1 and isinstance(parts[0], tree.For):
+        parts = [parts[0].body] * len(value.values)
+    pairs = zip(parts, value.values, strict=True)
+    made = [as_layers(cx, name, part, item, scope) for part, item in pairs]
+    if isinstance(value, ListValue):
+        return ListValue(tuple(made))
+    return TupleValue(tuple(zip([key for key, _ in value.items], made, strict=True)))
+
+
+def _as_layer(cx: Context, name: tree.Name, expr: tree.Expr, stage: Stage, scope: Scope) -> Any:
+    if not place_names(expr):
+        return stage  # it owns nothing
+    inside = next((part.scope for part in stage.parts if isinstance(part, Part)), scope)
+    block = tree.Block("block", name.id, (), None, None, expr, "", expr.span, name.span)
+    return Template(BlockValue(block, inside), {}, cx.naming, ("", ""), expr.span, cx.iteration)
 
 
 def _belongs(part: Any, naming: Naming) -> bool:

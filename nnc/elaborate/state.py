@@ -84,7 +84,8 @@ def _first_declaration(
     if any(symbols(dim) - cx.world.open_sizes for dim in type.shape):
         raise _open_size(decl, type)
     kind = cx.state_kind or decl.kind
-    init = initial_value(cx, decl.value, path, type, scope)
+    known = not any(map(symbols, type.shape))  # else it stands for sizes, and makes no numbers
+    init = initial_value(cx, decl.value, path, type, scope) if known else Graph(f"init {path}")
     cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0])
     cx.world.names[path] = names
     cx.world.declared[path] = cx.user_span(cx.calls[-1][1] if cx.calls else decl.span)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnc.elaborate.context import Context, is_library
-from nnc.elaborate.places import place_names
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.state import declare_state
 from nnc.elaborate.values import (
@@ -14,7 +13,6 @@ from nnc.elaborate.values import (
     Host,
     Poison,
     Poisoned,
-    Stage,
     TensorValue,
     TupleValue,
     describe,
@@ -74,16 +72,15 @@ def _let(
 
 def evaluate_let(cx: Context, statement: tree.Let, scope: Scope) -> list[tuple[tree.Name, Any]]:
     """The names of a `let` with their values; instances and stages take the names."""
-    from nnc.elaborate.naming import as_layer, name_by_let
+    from nnc.elaborate.naming import as_layers, name_by_let
     from nnc.elaborate.types import coerce
 
     names = statement.names
     naming = cx.naming.within("_".join(n.id for n in names))
     with cx.assigned(naming=naming):
         value = cx.eval(statement.value, scope)
-        makes = naming.owns and len(names) == 1 and place_names(statement.value)
-        if isinstance(value, Stage) and makes:
-            value = as_layer(cx, statement, scope)
+        if naming.owns:
+            value = as_layers(cx, names[0], statement.value, value, scope)
     if isinstance(value, Poison):
         raise Poisoned
     if statement.type is not None:

@@ -24,8 +24,9 @@ from nnc.emit.expressions import (
     tuple_text,
 )
 from nnc.emit.function import Body, Printer, needed, reads
-from nnc.emit.layout import statement, string
+from nnc.emit.layout import WIDTH, statement, string
 from nnc.emit.loops import STATEMENTS as LOOPS
+from nnc.emit.loops import print_call
 from nnc.emit.module import module_text
 from nnc.emit.names import Names, identifier
 
@@ -40,6 +41,7 @@ __all__ = [
     "POWER",
     "SHIFT",
     "UNARY",
+    "WIDTH",
     "XOR",
     "Body",
     "Dialect",
@@ -55,6 +57,7 @@ __all__ = [
     "infix",
     "module_text",
     "needed",
+    "print_call",
     "reads",
     "shape_text",
     "sized",

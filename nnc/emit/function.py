@@ -33,12 +33,19 @@ class Body:
     def add(self, depth: int, text: str) -> None:
         if self.pending:
             title, self.pending = self.pending, ""
-            if self.lines:
-                self.lines.append((0, ""))
+            self.gap()
             if title != self.title:
                 self.title = title
                 self.lines.append((depth, f"# {title}"))
         self.lines.append((depth, text))
+
+    def gap(self) -> None:
+        """A blank line after the code so far, before comments on what comes next."""
+        at = len(self.lines)
+        while at and self.lines[at - 1][1].startswith("#"):
+            at -= 1
+        if at and self.lines[at - 1][1] and not self.pending:
+            self.lines.insert(at, (0, ""))
 
     def comment(self, depth: int, text: str) -> None:
         self.add(depth, f"# {text}")

@@ -14,7 +14,6 @@ import numpy as np
 
 from nnc.ir.graph import Graph, Node
 from nnc.passes.base import Pass
-from nnc.passes.pipeline import DEFAULT
 from nnc.verify.expected import Expected, expect
 from nnc.verify.montecarlo import Machine
 from nnc.verify.parts import Case, Variant
@@ -22,7 +21,7 @@ from nnc.verify.probes import Fault, origin_of, probe_name, probed, values_of
 from nnc.verify.twin import Arrays
 
 
-def guilty_pass(variant: Variant, case: Case, passes: Iterable[Pass] = DEFAULT) -> Fault | None:
+def guilty_pass(variant: Variant, case: Case, passes: Iterable[Pass]) -> Fault | None:
     """The pass after which `case` first gives something else, and the op it changed.
 
     None where no pass does.

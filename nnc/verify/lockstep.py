@@ -16,7 +16,7 @@ from nnc.backend import Backend
 from nnc.verify.expected import Expected, expect
 from nnc.verify.loops import inside
 from nnc.verify.montecarlo import Machine
-from nnc.verify.parts import Case, Emitted, Variant
+from nnc.verify.parts import Case, Emitted, Inputs, Variant
 from nnc.verify.probes import Examination, Fault, examine
 from nnc.verify.twin import Arrays
 
@@ -46,6 +46,15 @@ class Check:
         return Check(worst.ratio, worst.output, worst.at, ties, calls)
 
 
+@dataclass(frozen=True)
+class Machines:
+    """A part as it is meant, after the passes, and after them with its composites taken apart."""
+
+    meaning: Machine
+    optimized: Machine
+    arithmetic: Machine
+
+
 class Lockstep:
     """The calls of one variant of a training, on all backends."""
 
@@ -56,6 +65,7 @@ class Lockstep:
             name: Emitted(backend, variant.optimized, f"{name}_{variant.precision}")
             for name, backend in backends.items()
         }
+        self.machines: dict[object, Machines] = {}
         self.checks = {name: Check() for name in backends}
         self.passes = Check()
         self.faults: dict[str, Fault] = {}
@@ -65,13 +75,10 @@ class Lockstep:
     def compare(self, case: Case) -> None:
         """One call on every backend."""
         inputs = self.variant.inputs(case)
-        meant = Machine(case.part.graph(self.variant.meaning), sizes=inputs.sizes)
-        graph = case.part.graph(self.variant.optimized)
-        arithmetic = Machine(graph, expand=True, sizes=inputs.sizes)
-        expected = expect(meant, arithmetic, inputs.by_name)
+        machines = self._machines(case, inputs)
+        expected = expect(machines.meaning, machines.arithmetic, inputs.by_name)
         if self.variant.precision == "f64":
-            optimized = Machine(graph, sizes=inputs.sizes).run(inputs.by_name)
-            check = worst(case, expected, optimized)
+            check = worst(case, expected, machines.optimized.run(inputs.by_name))
             if not check.passed and self.bad_pass is None:
                 self.bad_pass = case
             self.passes |= check
@@ -83,6 +90,17 @@ class Lockstep:
             }
         for name, emitted in self.emitted.items():
             self._judge(name, case, expected, emitted.run(case.part, inputs))
+
+    def _machines(self, case: Case, inputs: Inputs) -> Machines:
+        key = case.part, tuple(inputs.sizes.items())
+        if key not in self.machines:
+            graph, sizes = case.part.graph(self.variant.optimized), inputs.sizes
+            self.machines[key] = Machines(
+                Machine(case.part.graph(self.variant.meaning), sizes=sizes),
+                Machine(graph, sizes=sizes),
+                Machine(graph, expand=True, sizes=sizes),
+            )
+        return self.machines[key]
 
     def _judge(self, name: str, case: Case, expected: Expected, found: Arrays) -> None:
         check = worst(case, expected, found)

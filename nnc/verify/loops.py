@@ -14,7 +14,7 @@ from nnc.ir.graph import Graph, Value
 from nnc.verify.expected import expect
 from nnc.verify.montecarlo import Machine, Pins
 from nnc.verify.parts import Case, Emitted, Variant
-from nnc.verify.probes import GIVEN, Fault, origin_of, probe_name, values_of
+from nnc.verify.probes import GIVEN, Fault, origin_of, probe_name, probed_value, values_of
 
 
 def inside(
@@ -27,13 +27,14 @@ def inside(
     part, inputs = case.part, variant.inputs(case)
     closed = part.graph(variant.optimized)
     graph, body, names = opened(closed, loop)
+    graph.outputs |= {name: probed_value(name) for name in pins}
     training = part.with_graph(variant.optimized, graph)
     seen = Emitted(backend, training, f"{backend.name}_loop").run(part, inputs)
     expected = expect(
         Machine(graph, sizes=inputs.sizes),
         Machine(graph, expand=True, sizes=inputs.sizes),
         inputs.by_name,
-        {name: value for name, value in pins.items() if name in graph.outputs},
+        pins,
     )
     wrong = {
         value: expected.ratios(name, seen[name]).reshape(len(seen[name]), -1).max(1, initial=0.0)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,11 @@ CORE = frozenset(name for name, op in OPS.items() if not op.composite).differenc
 POOL = 1 << 20
 
 
+@cache
+def _pool() -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1.0, 1.0, POOL)
+
+
 class Noise:
     """The errors of one run.
 
@@ -44,7 +50,7 @@ class Noise:
 
     def __init__(self, seed: int, sizes: list[Any]):
         self.rng = np.random.default_rng(seed)
-        self.pool = self.rng.uniform(-1.0, 1.0, POOL)
+        self.pool = _pool()
         self.sizes = sizes
         self.used = 0
 

@@ -6,7 +6,7 @@ with what the graph means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +15,8 @@ import numpy as np
 from nnc.backend import Backend
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
-from nnc.passes.pipeline import map_graphs, optimize_training
+from nnc.passes.base import Pass
+from nnc.passes.pipeline import DEFAULT, map_graphs, optimize_training
 from nnc.train.module import Plan, forward_of, load_module, plan
 from nnc.verify.twin import Arrays, in_float64, widened
 
@@ -119,11 +120,13 @@ class Variant:
     optimized: Training
 
     @staticmethod
-    def of(training: Training, precision: str = "f32") -> Variant:
+    def of(
+        training: Training, precision: str = "f32", passes: Iterable[Pass] = DEFAULT
+    ) -> Variant:
         """The passes run in the precision itself: they round the constants that they fold."""
         meaning = in_float64(training) if precision == "f64" else training
         optimized = map_graphs(meaning, lambda graph: None)
-        optimize_training(optimized)
+        optimize_training(optimized, passes)
         return Variant(precision, meaning, optimized)
 
     def inputs(self, case: Case) -> Inputs:

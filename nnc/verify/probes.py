@@ -68,6 +68,11 @@ def probe_name(value: Value) -> str:
     return f"{PREFIX}{value.node}.{value.index}"
 
 
+def probed_value(name: str) -> Value:
+    """The value that `probe_name` called so."""
+    return Value(*map(int, name.removeprefix(PREFIX).split(".")))
+
+
 def probed(graph: Graph) -> Graph:
     """A copy of `graph` with every computed value among its outputs."""
     copy = graph.copy()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from nnc.backend import Backend
 from nnc.backend import get as get_backend
 from nnc.ir.program import Training
+from nnc.passes.base import Pass
+from nnc.passes.pipeline import DEFAULT
 from nnc.train.initial import initial_state
 from nnc.verify import freerun, streams
 from nnc.verify.bisect import guilty_pass
@@ -26,18 +28,19 @@ def verify(
     *,
     steps: int = 20,
     bisect: bool = False,
+    passes: Sequence[Pass] = DEFAULT,
     notice: Notice = lambda text: None,
 ) -> Report:
     """Compare `backends` on the first `steps` cycles of each phase of `training`.
 
-    `training` is as elaborated, not optimized; it is not changed.  With `bisect`, the pass that
-    brought a fault in is looked for.  `notice` is told what comes next.
+    `training` is as elaborated, not optimized; it is not changed.  With `bisect`, the one of
+    `passes` that brought a fault in is looked for.  `notice` is told what comes next.
     """
-    program = Variant.of(training)
+    program = Variant.of(training, "f32", passes)
     reference = Emitted(get_backend("numpy"), program.optimized, "reference")
     notice(f"{training.name}: {min(steps, training.steps)} steps on the reference")
     calls = cases(program.optimized, reference, steps)
-    twin = Variant.of(training, "f64")
+    twin = Variant.of(training, "f64", passes)
     wide = Emitted(get_backend("numpy"), twin.optimized, "reference_f64")
     found = {}
     for variant, chosen in ((program, calls), (twin, first_and_last(calls))):
@@ -59,7 +62,7 @@ def verify(
             report.fault = report.fault or lockstep.faults.get(report.name)
         _free_runs(reports, lockstep, emitted, state, steps, gate)
     bad = found["f64"].bad_pass
-    fault = guilty_pass(twin, bad) if bad is not None and bisect else None
+    fault = guilty_pass(twin, bad, passes) if bad is not None and bisect else None
     return Report(
         training.file,
         training.name,

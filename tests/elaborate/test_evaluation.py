@@ -425,3 +425,16 @@ block Inner()(x: f32[N, D]) -> f32[N, D] = x |> Dense(D) |> tanh |> Dense(D)
     scopes = [n.origin[0].scope for n in forward.graph if n.op == "dot"]
     inner = [f"net.inner_0.{i}.dense_{j}" for i in range(2) for j in range(2)]
     assert scopes == [*inner, "net.dense_0"]  # in the order of the text
+
+
+def test_inference_of_a_net_without_a_name(root: Path) -> None:
+    text = (
+        PROGRAM.replace("METRICS", "one = mean(hits)")
+        .replace("let net = Dense(3)\n  let logits = net(d.x)", "let logits = Dense(3)(d.x)")
+        .replace("sum(weights(net) ^ 2)", "1.0")
+    )
+    training = train(text, root)
+    (forward,) = training.forwards
+    run = Run(training)
+    found = run.outputs(forward.graph, {"x": X[:2]})["output"]
+    np.testing.assert_allclose(found, X[:2] @ run.state["dense_0.w"], rtol=1e-5)

@@ -153,6 +153,22 @@ def test_pairs_and_lists() -> None:
     ]
 
 
+def test_layers_in_pairs_and_lists() -> None:
+    body = "let f, g = (Dense(4) |> tanh, Dense(3) |> tanh)\n return x |> f |> g"
+    assert places(body) == ["f.dense_0", "g.dense_0"]
+    body = "let r = (a = Dense(4) |> tanh, b = Dense(3))\n return x |> r.a |> r.b"
+    assert places(body) == ["r.a.dense_0", "r.b"]
+    body = "let l = [for k in [4, 3] { Dense(k) |> tanh |> Dense(k) }]\n return x |> l[0] |> l[1]"
+    assert places(body) == [f"l.{i}.dense_{j}" for i in range(2) for j in range(2)]
+    body = "let l = [tanh |> Dense(4), Dense(3) |> tanh]\n return x |> l[0] |> l[1]"
+    assert places(body) == ["l.0.dense_0", "l.1.dense_0"]
+
+
+def test_a_layer_may_be_part_of_another() -> None:
+    body = "let f = Dense(3) |> tanh\n let g = f |> Dense(2)\n return x |> f |> g"
+    assert places(body) == ["f.dense_0", "g.dense_0"]
+
+
 def test_a_stage_with_a_name_is_a_place() -> None:
     assert places("let mlp = Dense(4) |> relu |> Dense(2)\n return x |> mlp") == [
         "mlp.dense_0",

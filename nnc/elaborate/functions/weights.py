@@ -159,7 +159,7 @@ def gradient(site: Site, y: TensorValue, wrt: Any) -> Any:
             "y",
             help="`sum` or `mean` it first",
         )
-    if len(site.cx.frames) > 1:
+    if site.cx.draw_iteration is not None:
         raise site.wrong(
             "E0331", "`gradient` cannot be taken inside `scan`", help="`repeat` unrolls its rounds"
         )

@@ -16,6 +16,7 @@ from nnc.ir.dims import Poly
 from nnc.ir.graph import Graph
 from nnc.ir.program import Forward
 from nnc.language import tree
+from nnc.passes.autodiff import expand_gradients
 from nnc.passes.dead_code import dead_code
 from nnc.passes.inline import flat
 
@@ -24,11 +25,15 @@ Losses = Sequence[tuple[Settings, Sequence[tree.Section]]]
 
 
 def forwards(section: Section, losses: Losses) -> list[Forward]:
-    """One for each instance with tensor inputs that a `let` of the section makes."""
+    """One for each instance with tensor inputs that a `let` of the section makes.
+
+    Where it names none, one for each that it makes without a name.
+    """
     lets = [s for s in section.tree.body if isinstance(s, tree.Let)]
     known = section.world.applications
-    paths = [name.id for let in lets for name in let.names if name.id in known]
-    paths = [p for p in paths if known[p].arguments and known[p].template.has_own_name]
+    named = [name.id for let in lets for name in let.names if name.id in known]
+    named = [path for path in named if known[path].template.has_own_name]
+    paths = [p for p in named or known if known[p].arguments and "." not in p]
     _open_batches(section, paths, losses)
     made = [_forward(section, path) for path in paths]
     return [forward for forward in made if not _reads_batch(forward.graph)]
@@ -57,6 +62,7 @@ def _reads_batch(graph: Graph) -> bool:
 
 def _forward(section: Section, path: str) -> Forward:
     structured = _structured(section, path)
+    expand_gradients(structured)
     plain = flat(structured)
     for graph in (structured, plain):
         dead_code.run(graph)
@@ -68,7 +74,9 @@ def _structured(section: Section, path: str) -> Graph:
     application = section.world.applications[path]
     graph = Graph(f"forward {path}")
     cx = section.context(graph, training=False)
-    template = section.scope(cx).bindings[path].force(path, application.span)
+    template = application.template
+    if template.has_own_name:
+        template = section.scope(cx).bindings[path].force(path, application.span)
     cx.structured = True
     arguments = []
     for name, type, names in application.arguments:
