@@ -1,6 +1,6 @@
-"""The JAX backend: prints a program as pure functions over a dict of arrays, compiled by `jax.jit`.
+"""The JAX backend: prints a program as pure functions over a dict of arrays, for `jax.jit`.
 
-It uses nnc's public contract and the NumPy backend, whose spelling of initial values every file has.
+It uses nnc's public contract, and the NumPy backend, which spells the initial values in every file.
 """
 
 from __future__ import annotations

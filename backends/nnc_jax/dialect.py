@@ -15,19 +15,34 @@ from nnc_jax.emitters import EMITTERS
 from nnc_jax.scan import print_scan
 
 RUN = '''\
-@functools.partial(compiled, donate_argnames="state")
 def run_{name}(state, data, order, scalars):
     """`{name}` K times in one call; `state` is consumed.
 
-    `order` has the rows [K, batch] of each source, `data` its whole fields, `scalars` K numbers each.
+    `data` has whole fields, `order` the rows [K, batch] of each source, `scalars` K of each number.
+    Up to 64 executions are the same compiled loop, whatever their count, and so give the same bits.
     """
+    count = len(next(iter(scalars.values()), next(iter(order.values()))))
+    size = -(-count // 64) * 64
+    padded = jax.tree.map(lambda x: np.resize(x, (size, *np.shape(x)[1:])), (order, scalars))
+    state, outs = _turns_of_{name}(state, data, *padded, count)
+    return state, {{key: values[:count] for key, values in outs.items()}}
 
-    def turn(state, now):
-        rows, numbers = now
-        batch = {{field: values[rows[field.split(".")[0]]] for field, values in data.items()}}
-        return {name}(state, batch, numbers)
 
-    return lax.scan(turn, state, (order, scalars))'''
+@functools.partial(compiled, donate_argnames="state")
+def _turns_of_{name}(state, data, order, scalars, count):
+    def turn(i, state):
+        rows = {{source: places[i] for source, places in order.items()}}
+        batch = {{field: x[rows[field.split(".")[0]]] for field, x in data.items()}}
+        return {name}(state, batch, {{key: numbers[i] for key, numbers in scalars.items()}})
+
+    def body(i, carry):
+        state, out = turn(i, carry[0])
+        return state, {{key: x.at[i].set(out[key]) for key, x in carry[1].items()}}
+
+    _, out = jax.eval_shape(turn, 0, state)
+    size = len(next(iter(scalars.values()), next(iter(order.values()))))
+    outs = {{key: jnp.zeros((size, *x.shape), x.dtype) for key, x in out.items()}}
+    return lax.fori_loop(0, count, body, (state, outs))'''
 
 
 class JaxDialect(Dialect):

@@ -24,14 +24,9 @@ from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
 from nnc_torch.modules import class_texts, forward_text, method_names
 from nnc_torch.updates import is_view_of_state, print_updates
 
-HELPERS = (
-    runtime.sign, runtime.relu, runtime.relu_grad, runtime.sqrt, runtime.maximum, runtime.minimum,
-    runtime.conv, runtime.conv_input_grad, runtime.conv_filter_grad, runtime.conv_grad,
-    runtime.max_pool, runtime.max_pool_index, runtime.max_pool_grad,
-    runtime.max_pool_places, runtime.max_pool_places_grad,
-    runtime.sum_pool, runtime.sum_pool_grad, runtime.taps,
-    runtime.fold, runtime.place, runtime.dynamic_slice, runtime.dynamic_update,
-)  # fmt: skip
+HELPERS = tuple(
+    f for f in vars(runtime).values() if getattr(f, "__module__", "") == runtime.__name__
+)
 
 
 class TorchDialect(Dialect):

@@ -158,6 +158,8 @@ DIFFERENTIABLE: dict[str, Emitter] = {
     "minimum": helper(runtime.minimum),
     "max": first_extremum("max"),
     "min": first_extremum("min"),
+    "stop_gradient": lambda site, node, x: site.dialect.method(x, "detach"),
+    "with_gradient": helper(runtime.with_gradient),
 }
 
 

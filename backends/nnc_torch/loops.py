@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, needed
 from nnc.emit.loops import carry_name, carry_on
 from nnc.ir.graph import Graph, Node, Value
+from nnc_torch import runtime
 from nnc_torch.relu import print_gt, print_where
-from nnc_torch.spatial import print_max_pool, print_max_pool_grad
+from nnc_torch.spatial import print_max_pool, print_max_pool_grad, settle
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,33 @@ def stack_name(printer: Printer, node: Node, index: int) -> str:
     return printer.names.new(identifier(f"{name.removeprefix('carry.')}s"))
 
 
+def print_on_gradient(printer: Printer, node: Node) -> None:
+    """The change of the gradient as a function, which keeps what its variables hold by now."""
+    body: Graph = node.attrs["body"]
+    name, cotangent = printer.names.new("change"), printer.names.new("dy")
+    inner = printer.inside(body, 1)
+    first, *ports = (Value(id) for id in body.inputs)
+    inner.bind(first, Expr(cotangent))
+    parameters = {cotangent: None}
+    for port, value in zip(ports, node.operands[1:], strict=True):
+        expr = printer.read(value)
+        inner.bind(port, expr if expr.is_simple or not expr.size else printer.variable(value))
+        if inner.read(port).is_name:
+            parameters[f"{inner.read(port).text}={inner.read(port).text}"] = None
+    outputs = list(body.outputs.values())
+    nodes = needed(body, outputs)
+    inner.count(nodes, outputs)
+    if printer.body.lines:
+        printer.body.add(0, "")
+    printer.body.add(printer.depth, f"def {name}({', '.join(parameters)}):")
+    inner.print(nodes)
+    printer.body.add(inner.depth, f"return {inner.explicit(outputs[0])}")
+    printer.body.add(0, "")
+    function = printer.helper(runtime.on_gradient)
+    x = printer.read(node.operands[0])
+    settle(printer, node, printer.dialect.call(function, x, Expr(name)))
+
+
 STATEMENTS: dict[str, Statement] = {
     **LOOPS,
     "scan": print_scan,
@@ -131,4 +159,4 @@ STATEMENTS: dict[str, Statement] = {
     "max_pool": print_max_pool,
     "max_pool_grad": print_max_pool_grad,
 }
-MODULE_STATEMENTS: dict[str, Statement] = {**STATEMENTS}
+MODULE_STATEMENTS: dict[str, Statement] = {**STATEMENTS, "on_gradient": print_on_gradient}

@@ -8,6 +8,7 @@ without a copy; given these strides they compute, and answer, in channels last.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,20 @@ def maximum(x: Tensor, y: Tensor) -> Tensor:
 def minimum(x: Tensor, y: Tensor) -> Tensor:
     """The smaller; of equals x, which gets the whole gradient; nan if either is."""
     return torch.where((x <= y) | x.isnan(), x, y)
+
+
+# ---------------------------------------------------------------- gradients of the program's own
+def with_gradient(value: Tensor, via: Tensor) -> Tensor:
+    """`value`, whose gradient goes to `via` alone."""
+    return value.detach() + (via - via.detach())
+
+
+def on_gradient(x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """x, whose gradient passes through `change`."""
+    if x.requires_grad:
+        x = x.view_as(x)
+        x.register_hook(change)
+    return x
 
 
 # ---------------------------------------------------------------- convolution

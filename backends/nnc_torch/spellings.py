@@ -166,7 +166,7 @@ def const(site: Site, node: Node) -> Expr:
 def iota(site: Site, node: Node) -> Expr:
     shape, axis = node.attrs["shape"], node.attrs["axis"]
     text = f"torch.arange({dim_text(shape[axis])}, {place_text(site, node.type.dtype, 'i64')})"
-    counts = Expr(text)
+    counts = Expr(text, size=1)
     if len(shape) == 1:
         return counts
     places = [":" if a == axis else "None" for a in range(axis, len(shape))]

@@ -160,7 +160,9 @@ def _set_carries(cx: Context, statement: tree.Set, scope: Scope) -> None:
     for name in statement.names:
         if cx.world.buffer_path(cx, name.id) in cx.buffers:
             raise error(
-                "E0243", f"the buffer `{name.id}` cannot be set inside `scan`", name.span,
+                "E0243",
+                f"the buffer `{name.id}` cannot be set inside `scan`",
+                name.span,
                 help="carry the value along, and set the buffer after the `scan`",
             )
         if name.id not in scope.carries:

@@ -12,10 +12,17 @@ from nnc.ir.builder import Tensor
 from nnc.ir.graph import Graph, Node
 from nnc.language.diagnostics import NncError, error
 from nnc.ops.registry import OPS
-from nnc.passes.base import Rewriter, run_on_bodies
+from nnc.passes.base import Rewriter, bodies, run_on_bodies
 
 #: what only differentiation reads: the value is the first operand, where nothing spells them
 MARKERS = ("stop_gradient", "with_gradient", "on_gradient")
+
+
+def has_markers(graph: Graph) -> bool:
+    """Whether `graph` or a body in it says where gradients go."""
+    return any(
+        node.op in MARKERS or any(has_markers(body) for _, body in bodies(node)) for node in graph
+    )
 
 
 def legalize(graph: Graph, native: Collection[str], backend: str = "this backend") -> bool:

@@ -15,6 +15,7 @@ from nnc.passes.base import Pass
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
 from nnc.passes.fold_constants import fold_constants
+from nnc.passes.legalize import has_markers
 from nnc.passes.simplify import simplify
 
 #: Constants before rules that look for them, and again for those that rules make; rules before
@@ -68,10 +69,16 @@ def graphs(training: Training) -> Iterator[Graph]:
 def optimize_training(
     training: Training, passes: Iterable[Pass] = DEFAULT, after: Hook | None = None
 ) -> None:
-    """`optimize` every graph of `training` in place, a shared one once."""
+    """`optimize` every graph of `training` in place, a shared one once.
+
+    The structured graph of a net may yet be differentiated, by a framework's autograd: one that says
+    where gradients go is not simplified, since that would leave the saying out.
+    """
     passes = tuple(passes)
+    nets = {id(f.structured) for f in training.forwards if f.structured is not f.graph}
     for graph in {id(graph): graph for graph in graphs(training)}.values():
-        optimize(graph, passes, after)
+        is_marked = id(graph) in nets and has_markers(graph)
+        optimize(graph, [p for p in passes if not is_marked or p is not simplify], after)
 
 
 def map_graphs(

@@ -56,11 +56,15 @@ class Machines:
 
 
 class Lockstep:
-    """The calls of one variant of a training, on all backends."""
+    """The calls of one variant of a training, on all backends.
 
-    def __init__(self, variant: Variant, backends: Mapping[str, Backend]):
+    `faults` are those known by backend; where one is, no other is looked for.
+    """
+
+    def __init__(self, variant: Variant, backends: Mapping[str, Backend], faults: dict[str, Fault]):
         self.variant = variant
         self.backends = backends
+        self.faults = faults
         self.emitted = {
             name: Emitted(backend, variant.optimized, f"{name}_{variant.precision}")
             for name, backend in backends.items()
@@ -68,7 +72,6 @@ class Lockstep:
         self.machines: dict[object, Machines] = {}
         self.checks = {name: Check() for name in backends}
         self.passes = Check()
-        self.faults: dict[str, Fault] = {}
         self.bad_pass: Case | None = None
         self.errors: dict[str, Arrays] = {}  # by step section: the largest spread of its outputs
 
@@ -104,10 +107,10 @@ class Lockstep:
 
     def _judge(self, name: str, case: Case, expected: Expected, found: Arrays) -> None:
         check = worst(case, expected, found)
-        if not check.passed:
+        if not check.passed and name not in self.faults:
             looked = examine(self.backends[name], self.variant, case, found)
             check = Check(looked.ratio, looked.output, case.label, len(looked.pins), 1)
-            if not check.passed and looked.fault is not None and name not in self.faults:
+            if not check.passed and looked.fault is not None:
                 self.faults[name] = self._in_loops(name, case, looked, looked.fault)
         self.checks[name] |= check
 

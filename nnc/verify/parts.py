@@ -120,9 +120,7 @@ class Variant:
     optimized: Training
 
     @staticmethod
-    def of(
-        training: Training, precision: str = "f32", passes: Iterable[Pass] = DEFAULT
-    ) -> Variant:
+    def of(training: Training, precision: str = "f32", passes: Iterable[Pass] = DEFAULT) -> Variant:
         """The passes run in the precision itself: they round the constants that they fold."""
         meaning = in_float64(training) if precision == "f64" else training
         optimized = map_graphs(meaning, lambda graph: None)

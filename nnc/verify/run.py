@@ -15,6 +15,7 @@ from nnc.verify.bisect import guilty_pass
 from nnc.verify.cases import cases
 from nnc.verify.lockstep import Lockstep
 from nnc.verify.parts import Case, Emitted, Variant
+from nnc.verify.probes import Fault
 from nnc.verify.report import BackendReport, FreeRun, Report
 from nnc.verify.smooth import is_smooth
 from nnc.verify.twin import Arrays, widened
@@ -36,44 +37,38 @@ def verify(
     `training` is as elaborated, not optimized; it is not changed.  With `bisect`, the one of
     `passes` that brought a fault in is looked for.  `notice` is told what comes next.
     """
-    program = Variant.of(training, "f32", passes)
-    reference = Emitted(get_backend("numpy"), program.optimized, "reference")
+    program, twin = (Variant.of(training, precision, passes) for precision in ("f32", "f64"))
+    reference = _reference(program)
     notice(f"{training.name}: {min(steps, training.steps)} steps on the reference")
     calls = cases(program.optimized, reference, steps)
-    twin = Variant.of(training, "f64", passes)
-    wide = Emitted(get_backend("numpy"), twin.optimized, "reference_f64")
-    found = {}
-    for variant, chosen in ((program, calls), (twin, first_and_last(calls))):
-        found[variant.precision] = lockstep = Lockstep(variant, backends)
+    faults: dict[str, Fault] = {}
+    wide, narrow = (Lockstep(variant, backends, faults) for variant in (twin, program))
+    for lockstep, chosen in ((wide, first_and_last(calls)), (narrow, calls)):
         for case in chosen:
-            notice(f"{training.name}: {case.label}, {variant.precision}")
+            notice(f"{training.name}: {case.label}, {lockstep.variant.precision}")
             lockstep.compare(case)
-    reports = [_streams(name, backend, program, calls) for name, backend in backends.items()]
+    reports = [_report(name, wide, narrow, calls) for name in backends]
     smooth = all(is_smooth(s.graph) for p in program.optimized.phases for s in p.steps)
     start = reference.numpy(initial_state(program.optimized, reference.plan))
-    for variant, emitted, state, gate in (
-        (twin, wide, widened(start), True),
-        (program, reference, start, smooth),
-    ):
-        notice(f"{training.name}: free runs, {variant.precision}")
-        lockstep = found[variant.precision]
-        for report in reports:
-            report.lockstep[variant.precision] = lockstep.checks[report.name]
-            report.fault = report.fault or lockstep.faults.get(report.name)
-        _free_runs(reports, lockstep, emitted, state, steps, gate)
-    bad = found["f64"].bad_pass
-    fault = guilty_pass(twin, bad, passes) if bad is not None and bisect else None
+    notice(f"{training.name}: free runs")
+    _free_runs(reports, wide, _reference(twin), widened(start), steps, True)
+    _free_runs(reports, narrow, reference, start, steps, smooth)
+    bad = wide.bad_pass
     return Report(
-        training.file,
-        training.name,
-        min(steps, training.steps),
-        smooth,
-        streams.order_digest(training),
-        found["f64"].passes,
-        fault,
-        bisect,
-        reports,
+        program=training.file,
+        training=training.name,
+        steps=min(steps, training.steps),
+        smooth=smooth,
+        order=streams.order_digest(training),
+        passes=wide.passes,
+        pass_fault=guilty_pass(twin, bad, passes) if bad is not None and bisect else None,
+        bisected=bisect,
+        backends=reports,
     )
+
+
+def _reference(variant: Variant) -> Emitted:
+    return Emitted(get_backend("numpy"), variant.optimized, f"reference_{variant.precision}")
 
 
 def first_and_last(calls: list[Case]) -> list[Case]:
@@ -85,14 +80,20 @@ def first_and_last(calls: list[Case]) -> list[Case]:
     return [calls[number] for number in numbers]
 
 
-def _streams(name: str, backend: Backend, program: Variant, calls: list[Case]) -> BackendReport:
-    """A report with the streams of one backend."""
-    training = program.optimized
-    emitted = Emitted(backend, training, name)
-    init = streams.compare_init(emitted, streams.initial_weights(program.meaning))
+def _report(name: str, wide: Lockstep, narrow: Lockstep, calls: list[Case]) -> BackendReport:
+    """One backend's streams, and its steps in lockstep."""
+    variant, backend = narrow.variant, narrow.backends[name]
+    init = streams.compare_init(narrow.emitted[name], streams.initial_weights(variant.meaning))
     steps = [case for case in calls if case.part.kind == "step"]
-    draws = streams.compare_draws(backend, training, steps)
-    return BackendReport(name, backend.version(), init, draws, fault=draws.fault or init.fault)
+    draws = streams.compare_draws(backend, variant.optimized, steps)
+    return BackendReport(
+        name,
+        backend.version(),
+        init,
+        draws,
+        {lockstep.variant.precision: lockstep.checks[name] for lockstep in (wide, narrow)},
+        fault=draws.fault or init.fault or narrow.faults.get(name),
+    )
 
 
 def _free_runs(

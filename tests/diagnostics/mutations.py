@@ -1,4 +1,4 @@
-"""Small damage to programs, as typing does it: tokens deleted, doubled, swapped, changed, renamed."""
+"""Small damage to programs, as typing does it: tokens deleted, doubled, swapped, renamed."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ PROGRAMS = tuple(
     for path in sorted(folder.glob("*.nn"))
 )
 _TOKEN = re.compile(
-    r'#[^\n]*|"(?:[^"\\\n]|\\.)*"|[A-Za-z_]\w*|\d[\w.]*%?|\|>|->|==|!=|<=|>=|//|\.\.\.?|\s+|.', re.DOTALL
+    r'#[^\n]*|"(?:[^"\\\n]|\\.)*"|[A-Za-z_]\w*|\d[\w.]*%?|\|>|->|==|!=|<=|>=|//|\.\.\.?|\s+|.',
+    re.DOTALL,
 )
 _NUMBERS = (
-    "0", "1", "2", "3", "-1", "7", "0.5", "1e-3", "1e30", "64", "65", "100_000", "10%", "5epochs", "3steps",
-    "99999999999999999999", "none", "true", '"text"', "[1, 2]", "(1, 2)", "step", "N", "_", "0..4", "...",
+    "0 1 2 3 -1 7 0.5 1e-3 1e30 64 65 100_000 10% 5epochs 3steps 99999999999999999999 none true "
+    '"text" [1,2] (1,2) step N _ 0..4 ...'
 )
 _WORDS = (
-    "let", "if", "else", "repeat", "for", "scan", "fn", "block", "return", "yield", "param", "buffer",
-    "training", "weights", "gradient", "stop_gradient", "frozen", "with_weights", "split", "concat", "reshape",
-    "rearrange", "einsum", "mean", "take", "one_hot", "normal", "map", "Dense", "Conv", "Embedding",
+    "let if else repeat for scan fn block return yield param buffer training weights gradient "
+    "stop_gradient frozen with_weights split concat reshape rearrange einsum mean take one_hot "
+    "normal map Dense Conv Embedding"
 )
 
 
@@ -60,12 +61,12 @@ def _copy(tokens: list[str], at: int, places: list[int], random: random.Random) 
 
 def _number(tokens: list[str], at: int, places: list[int], random: random.Random) -> None:
     numbers = [i for i in places if tokens[i][0].isdigit()]
-    tokens[random.choice(numbers or [at])] = random.choice(_NUMBERS)
+    tokens[random.choice(numbers or [at])] = random.choice(_NUMBERS.split())
 
 
 def _word(tokens: list[str], at: int, places: list[int], random: random.Random) -> None:
     names = [i for i in places if tokens[i][0].isalpha()]
-    tokens[random.choice(names or [at])] = random.choice(_WORDS)
+    tokens[random.choice(names or [at])] = random.choice(_WORDS.split())
 
 
 def _misspell(tokens: list[str], at: int, places: list[int], random: random.Random) -> None:

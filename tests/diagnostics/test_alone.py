@@ -22,7 +22,8 @@ def codes(text: str) -> list[str]:
         "block Skip(c: int)(x: f32[N, D]) -> f32[N, c] = x + (x |> Dense(c))",
         "block Net(c: int, depth: int)(x: f32[N, H, W, C]) -> f32[N, H, W, c] {\n"
         "  let a = x |> Conv(c, 3)\n"
-        "  let b = if depth == 0 { a } else { a |> max_pool(2) |> Net(2 * c, depth - 1) |> upsample(2) }\n"
+        "  let b = if depth == 0 { a } else {\n"
+        "    a |> max_pool(2) |> Net(2 * c, depth - 1) |> upsample(2)\n  }\n"
         "  return concat(a, b) |> Conv(c, 3)\n}",
         "fn scaled(x: f32[...], factor: f32, flip: bool) -> f32[...] =\n"
         "  if flip { -factor * x } else { factor * x }",

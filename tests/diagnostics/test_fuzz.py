@@ -26,4 +26,5 @@ def test_messages_come_in_the_order_of_the_text_and_once(program: str, seed: int
     found = check_text(mutate(program, random.Random(seed)), path="m.nn", root=MODELS)
     own = [d.span.start for d in found if d.span and d.span.source.path == "m.nn"]
     assert own == sorted(own)
-    assert len({(d.code, d.span and (d.span.source.path, d.span.start)) for d in found}) == len(found)
+    places = [(d.code, d.span.source.path, d.span.start, d.span.end) for d in found if d.span]
+    assert len(places) == len(set(places))

@@ -77,6 +77,13 @@ def cropped_and_padded(builder: Builder, node: Node, x: Tensor, w: Tensor) -> Te
     return moved
 
 
+def every_tie(builder: Builder, node: Node, places: Tensor, winner: Tensor) -> Tensor:
+    """All of the largest get the gradient, not the first alone."""
+    (argmax,) = producers(builder, winner)
+    (x,) = producers(builder, argmax)
+    return x.equals(x.max((1,)).restore(x.shape, (1,)))
+
+
 # ---------------------------------------------------------------- losses
 def next_label(builder: Builder, node: Node, x: Tensor, index: Tensor) -> Tensor:
     return again(builder, node, x, (index + 1).binary("rem", 3))
@@ -126,7 +133,7 @@ PLANTED = (
     Planted("bias_over_classes", "mlp", Site("sum", "Dense(3)"), times(1 / 8)),
     Planted("no_m_correction", "mlp", Site("div", "AdamW", name="m_hat"), operand(0)),
     Planted("no_v_correction", "mlp", Site("div", "AdamW", name="v_hat"), operand(0)),
-    Planted("adam_eps_in_root", "mlp", Site("add", "AdamW", -2), eps_inside_the_root),
+    Planted("adam_eps_in_root", "mlp", Site("add", "AdamW", reads="sqrt"), eps_inside_the_root),
     Planted("betas_exchanged", "mlp", Site("mul", "AdamW"), constant(0.999, 0)),
     # convolution, batch normalization and RMSprop
     Planted("wrong_pad_side", "conv", Site("conv", "stride = 2"), other_phase),
@@ -135,6 +142,9 @@ PLANTED = (
     Planted("filter_gradient", "conv", Site("conv_input_grad", "stride = 2"), times(0.5)),
     Planted("running_decay", "conv", Site("mul", "BatchNorm"), constant(0.1, 0)),
     Planted("smoothing_lost", "conv", Site("mul", "label_smoothing"), times(0.0)),
+    # equal maxima and large logits
+    Planted("every_tie", "ties", Site("eq", "max(line"), every_tie),
+    Planted("overflowing_softmax", "ties", Site("log_softmax", "cross_entropy"), unstable),
     # a loop: LSTM
     Planted("gates_swapped", "lstm", Site("slice", "LSTM", 0, inside=True),
             attribute(start=(0, 8), stop=(8, 12))),
@@ -145,7 +155,6 @@ PLANTED = (
     Planted("scores_unscaled", "attention", Site("mul", "MultiHeadAttention"), operand(0)),
     Planted("softmax_gradient", "attention", Site("sub", "MultiHeadAttention"), without_row_sums),
     Planted("approximate_erf", "attention", Site("erf", "gelu"), gelu_of_tanh),
-    Planted("overflowing_softmax", "attention", Site("log_softmax", "cross_entropy"), unstable),
     Planted("mean_is_a_sum", "attention", Site("mul", "mean(g", name="m"), operand(0)),
     # two steps in turn
     Planted("sign_at_zero", "pair", Site("sign", "mae("), tie_to_one),
@@ -153,7 +162,8 @@ PLANTED = (
 )  # fmt: skip
 
 MISSPELT = (
-    Misspelt("last_of_ties", "conv", Site("max_pool", "max_pool"), "where=view > y", "where=view >= y"),
+    Misspelt("last_of_ties", "ties", Site("max_pool", "max_pool"),
+             "where=view > y", "where=view >= y"),
     Misspelt("rows_written_once", "lstm", Site("scatter_add", "Embedding"),
              "np.add.at(np.moveaxis(result, axis, 0), index, rows)",
              "np.moveaxis(result, axis, 0)[index] = rows"),

@@ -6,7 +6,7 @@ to print (in float32, in float64, with values probed) has the fault there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,16 @@ Wrong = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Site:
-    """The op number `nth` of its kind that comes from the line with `text`, or has a name."""
+    """The op number `nth` of its kind that comes from the line with `text`.
+
+    It may have to have a name, or to read the result of another kind of op first.
+    """
 
     op: str
     text: str
     nth: int = 0
     name: str = ""
+    reads: str = ""
     inside: bool = False  # in the body of the first loop
 
     def find(self, graph: Graph, program: str) -> Node | None:
@@ -39,9 +43,14 @@ class Site:
         found = [
             node
             for node in graph
-            if node.op == self.op and line in own_lines(node) and self.name in ("", node.name)
+            if node.op == self.op and line in own_lines(node)
+            if self.name in ("", node.name) and self.reads in ("", first_read(graph, node))
         ]
         return found[self.nth] if found else None
+
+
+def first_read(graph: Graph, node: Node) -> str:
+    return graph.producer(node.operands[0]).op if node.operands else ""
 
 
 def own_lines(node: Node) -> list[int]:
@@ -162,7 +171,3 @@ def producers(builder: Builder, x: Tensor) -> tuple[Tensor, ...]:
     """What the value `x` was computed from."""
     node = builder.graph.producer(x.value)
     return tuple(builder.tensor(value) for value in node.operands)
-
-
-def attributes(node: Node) -> Mapping[str, Any]:
-    return node.attrs

@@ -100,7 +100,7 @@ model Net()(x: f32[N, H, W, C], line: f32[N, D]) -> f32[N, 3] {
 train fit {
   let net    = Net()
   let logits = net(points.image, points.x)
-  loss      = cross_entropy(logits, points.y)
+  loss      = cross_entropy(100 * logits, points.y)
   optimizer = SGD(0.1)
   steps     = 40
 }
@@ -130,7 +130,7 @@ model Net()(words: i32[N, T]) -> f32[N, 3] {
 train fit {
   let net    = Net()
   let logits = net(points.words)
-  loss      = cross_entropy(logits * 300, points.y)
+  loss      = cross_entropy(logits, points.y)
   optimizer = Lion(1e-3)
   steps     = 40
 }
@@ -141,12 +141,12 @@ train fit {
   let second = Dense(1)
   let guess  = points.x |> first |> tanh |> second |> squeeze
   step up {
-    loss      = huber(guess, points.z)
+    loss      = mae(guess, points.z)
     update    = second
     optimizer = Adagrad(0.05)
   }
   step down {
-    loss      = mae(guess, points.z)
+    loss      = huber(guess, points.z)
     update    = first
     optimizer = SGD(0.05)
   }

@@ -117,7 +117,7 @@ class ModulePrinter(Printer):
         elif self.uses[Value(node.id)] == 1 and Value(node.id) in self.targets and not node.name:
             self.bind(Value(node.id), made)
         else:
-            self.assign(Value(node.id), made, "" if node.name else self.instance_name(node))
+            self.assign(Value(node.id), made, "" if node.name else "h")
 
     def argument(self, value: Value) -> str:
         expr = self.read(value)
@@ -157,17 +157,21 @@ class ModulePrinter(Printer):
     def assign(self, value: Value, expr: Expr, wish: str = "") -> Expr:
         node = self.graph.producer(value)
         if value not in self.takers and not self.is_named(node):
-            name = self.freed(value, expr)
+            name = self.freed(value)
             if name:
                 self.takers[value] = name
         return super().assign(value, expr, wish)
 
-    def freed(self, value: Value, expr: Expr) -> str:
-        """A variable of floats that the statement for `value` reads, and nothing after it."""
-        words = set(re.findall(r"(?<![\w.])\w+", expr.text))
-        for old, known in self.exprs.items():
-            if known.text in words and self.is_own_array(old) and self.is_last(known.text, value):
-                return known.text
+    def freed(self, value: Value) -> str:
+        """The variable that `value` is made of first of all, where nothing else reads it."""
+        node = self.graph.producer(value)
+        while node.operands:
+            source = reads(self.graph, node)[0].value
+            known = self.exprs.get(source, Expr(""))
+            if known.is_name:
+                is_free = self.is_own_array(source) and self.is_last(known.text, value)
+                return known.text if is_free else ""
+            node = self.graph.producer(source)
         return ""
 
     def is_own_array(self, value: Value) -> bool:
