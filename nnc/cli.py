@@ -147,21 +147,6 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--instance", metavar="NAME", help="which model of the program to run")
     predict.add_argument("-o", "--out", metavar="OUT", help="a csv or npz file (default: stdout)")
 
-    verify = command("verify", "check that all backends train the same network")
-    verify.add_argument("file", metavar="FILE")
-    _train_name(verify, "all")
-    verify.add_argument(
-        "--backends", metavar="A,B", help="compare these (default: all that are installed)"
-    )
-    verify.add_argument(
-        "--steps", type=_count, default=20, metavar="N", help="of each phase (default: 20)"
-    )
-    verify.add_argument("--json", action="store_true", help="print the report as JSON")
-    verify.add_argument(
-        "--bisect", action="store_true", help="say which pass brought a fault in, if one did"
-    )
-    _set(verify)
-
     command("backends", "list the backends that are installed")
     return parser
 

@@ -71,7 +71,7 @@ def optimize_training(
 ) -> None:
     """`optimize` every graph of `training` in place, a shared one once.
 
-    The structured graph of a net may yet be differentiated, by a framework's autograd: one that says
+    The structured graph of a net may yet be differentiated by a framework: one that says
     where gradients go is not simplified, since that would leave the saying out.
     """
     passes = tuple(passes)

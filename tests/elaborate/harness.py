@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.check import Compiled, at_work
 from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.values import ListValue, TensorValue, TupleValue
 from nnc.ir import host
 from nnc.ir.graph import Graph
