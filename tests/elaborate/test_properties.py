@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nnc import random
@@ -173,4 +173,6 @@ def test_a_gradient_is_a_difference_quotient(stage: Stage, column: int) -> None:
     center = run(text, x, wide=True).out["g"][at]
     up, down = (run(text, m, wide=True).out["y"] for m in moved)
     width = float(moved[0][at]) - float(moved[1][at])
+    # Of a huge y the quotient itself is only rounding: the law says nothing there.
+    assume(abs(up) * 2.0**-52 / width < 1e-5)
     np.testing.assert_allclose(center, (up - down) / width, rtol=1e-3, atol=1e-3)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.check import Compiled
 from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.values import TensorValue, TupleValue
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
