@@ -1,4 +1,5 @@
 # Each target sets up .venv by itself; it is built again only when pyproject.toml changes.
+# PyTorch is pinned to the version that is tested, since any other may bring gigabytes for GPUs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,5 +32,5 @@ clean:
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install -e '.[dev]'
+	$(PIP) install -e '.[dev,jax]' torch==2.13.0
 	@touch $@

@@ -75,9 +75,12 @@ class Program:
         seed: int | None = None,
         epochs: int | None = None,
         steps: int | None = None,
+        device: str | None = None,
     ) -> Model:
-        """One `train` section as source for `backend`, loaded."""
+        """One `train` section as source for `backend`, loaded; `device` as in `nnc backends`."""
         chosen = backends.get(backend)
+        if device is not None:
+            backends.require_device(chosen, device)
         training = self.training(train, seed=seed, epochs=epochs, steps=steps)
         settings = {
             "program": str(self.path.resolve()),
@@ -87,9 +90,12 @@ class Program:
             "seed": training.seed,
             "epochs": epochs,
             "steps": steps,
+            "device": device,
         }
         optimize_training(training)
         source = chosen.emit(training)
+        if device is not None:
+            source = backends.on_device(source, device)
         return Model(session.Session(training, source, backend, self.expanded(), settings))
 
 
@@ -182,19 +188,23 @@ class Model:
         return state
 
 
-def from_checkpoint(found: Checkpoint) -> tuple[Model, list[str]]:
+def from_checkpoint(
+    found: Checkpoint, backend: str | None = None, device: str | None = None
+) -> tuple[Model, list[str]]:
     """The model that wrote a checkpoint, compiled from its program again, and remarks.
 
-    The weights must fit the program as it is now; that it changed otherwise is a remark.
+    The weights must fit the program as it is now; that it changed otherwise is a remark.  It runs
+    on the backend that trained it, on its default device, unless others are named.
     """
     settings = found.meta["settings"]
     program = Program(Path(settings["program"]), settings["set"])
     model = program.compile(
-        settings["backend"],
+        backend or settings["backend"],
         settings["train"],
         seed=settings["seed"],
         epochs=settings["epochs"],
         steps=settings["steps"],
+        device=device,
     )
     session.check_state(found.state, model.training)
     changed = model.session.changed(found)

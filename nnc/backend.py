@@ -12,6 +12,7 @@ nnc.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -42,8 +43,10 @@ __all__ = [
     "installed",
     "legalized",
     "load_source",
+    "on_device",
     "python_text",
     "random_streams",
+    "require_device",
     "splat",
 ]
 
@@ -63,7 +66,7 @@ class Backend(Protocol):
         """Name and version of the framework, for reports."""
 
     def devices(self) -> list[str]:
-        """What the emitted source can run on here, the default first."""
+        """What `DEVICE` in the emitted source can be here, the default first."""
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -89,6 +92,29 @@ def get(name: str) -> Backend:
             help=f"pip install 'nnc[{name}]'",
         ) from None
     return backend
+
+
+def require_device(backend: Backend, device: str) -> None:
+    """NncError E0907 where the framework of `backend` does not find `device` here."""
+    devices = backend.devices()
+    if device not in devices:
+        raise _no_device(backend.name, device, f"it has: {', '.join(devices)}")
+
+
+def on_device(source: str, device: str) -> str:
+    """Emitted `source` with its constant `DEVICE` set; a file without one is for the CPU."""
+    changed, count = re.subn(
+        r"^DEVICE = .*$", f'DEVICE = "{device}"', source, count=1, flags=re.MULTILINE
+    )
+    if not re.fullmatch(r"\w+(:\d+)?", device) or (not count and device != "cpu"):
+        backend = re.search(r'^    "backend": "(\w+)"', source, re.MULTILINE)
+        raise _no_device(backend[1] if backend else "", device, "it computes on the CPU")
+    return changed
+
+
+def _no_device(backend: str, device: str, help: str) -> NncError:
+    message = f"the backend `{backend}` has no device `{device}` here"
+    return error("E0907", message, help=help)
 
 
 def legalized(

@@ -105,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     compile.add_argument("file", metavar="FILE")
     _train_name(compile)
     _backend(compile)
+    _device(compile)
     _set(compile)
     compile.add_argument("-o", "--out", metavar="OUT", help="write to a file (default: stdout)")
     compile.add_argument(
@@ -121,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("file", metavar="FILE", nargs="?", help="not needed with --resume")
     _train_name(train)
     _backend(train, None)
+    _device(train)
     _set(train)
     train.add_argument("--seed", type=_seed, metavar="N")
     length = train.add_mutually_exclusive_group()
@@ -133,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate = command("eval", "evaluate a checkpoint", "evaluate")
     evaluate.add_argument("checkpoint", metavar="DIR_OR_CHECKPOINT")
     evaluate.add_argument("--split", default="test", metavar="NAME", help="default: test")
+    _other_backend(evaluate)
 
     predict = command("predict", "run the model of a checkpoint on new data")
     predict.add_argument("checkpoint", metavar="DIR_OR_CHECKPOINT")
@@ -146,6 +149,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--instance", metavar="NAME", help="which model of the program to run")
     predict.add_argument("-o", "--out", metavar="OUT", help="a csv or npz file (default: stdout)")
+    _other_backend(predict)
+
+    verify = command("verify", "check that all backends train the same network")
+    verify.add_argument("file", metavar="FILE")
+    _train_name(verify, "all")
+    verify.add_argument(
+        "--backends", metavar="A,B", help="compare these (default: all that are installed)"
+    )
+    verify.add_argument(
+        "--steps", type=_count, default=20, metavar="N", help="of each phase (default: 20)"
+    )
+    verify.add_argument("--json", action="store_true", help="print the report as JSON")
+    verify.add_argument(
+        "--bisect", action="store_true", help="say which pass brought a fault in, if one did"
+    )
+    _set(verify)
 
     command("backends", "list the backends that are installed")
     return parser
@@ -157,6 +176,17 @@ def _train_name(parser: argparse.ArgumentParser, default: str = "the one") -> No
 
 def _backend(parser: argparse.ArgumentParser, default: str | None = "numpy") -> None:
     parser.add_argument("--backend", default=default, metavar="NAME", help="default: numpy")
+
+
+def _other_backend(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--backend", metavar="NAME", help="default: the one that trained it")
+    _device(parser)
+
+
+def _device(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--device", metavar="NAME", help="where to compute, as `nnc backends` lists it"
+    )
 
 
 def _set(parser: argparse.ArgumentParser) -> None:

@@ -14,5 +14,5 @@ def run(args: argparse.Namespace) -> int:
             found = backends.get(name)
             print(f"{name:10} {found.version():20} {', '.join(found.devices())}")
         except NncError as missing:
-            print(f"{name:10} {missing.diagnostics[0].message}")
+            print(f"{name:10} not installed        {missing.diagnostics[0].help}")
     return 0

@@ -38,7 +38,10 @@ def _compile(args: argparse.Namespace, compiled: object) -> str:
             print(print_graph(graph), file=sys.stderr)
 
     optimize_training(training, passes, dump)
-    return backend.emit(training) if args.emit == "source" else graphs_text(training)
+    if args.emit == "graph":
+        return graphs_text(training)
+    source = backend.emit(training)
+    return source if args.device is None else backends.on_device(source, args.device)
 
 
 def graphs_text(training: Training) -> str:

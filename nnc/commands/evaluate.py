@@ -13,15 +13,15 @@ from nnc.train.session import find_checkpoint
 
 
 def run(args: argparse.Namespace) -> int:
-    found, model = open_checkpoint(Path(args.checkpoint))
+    found, model = open_checkpoint(args)
     print_scores([model.evaluate(found.state, args.split)])
     return 0
 
 
-def open_checkpoint(path: Path) -> tuple[Checkpoint, Model]:
+def open_checkpoint(args: argparse.Namespace) -> tuple[Checkpoint, Model]:
     """A checkpoint and its model; what is remarkable about them goes to the standard error."""
-    found, remarks = find_checkpoint(path)
-    model, more = from_checkpoint(found)
+    found, remarks = find_checkpoint(Path(args.checkpoint))
+    model, more = from_checkpoint(found, args.backend, args.device)
     for remark in [*remarks, *more]:
         print(f"warning: {remark}", file=sys.stderr)
     return found, model

@@ -16,7 +16,7 @@ from nnc.train.checkpoint import write_atomically
 
 def run(args: argparse.Namespace) -> int:
     kind = predict.file_format(Path(args.out), ("csv", "npz")) if args.out else "csv"
-    found, model = open_checkpoint(Path(args.checkpoint))
+    found, model = open_checkpoint(args)
     function, forward = forward_function(model.module, model.training, args.instance)
     types = arguments(forward)
     sources = predict.with_fitted(model.training.sources, found.fitted)

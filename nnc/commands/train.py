@@ -31,8 +31,8 @@ def run(args: argparse.Namespace) -> int:
         found = _last(run_dir, display)
     settings = _settings(args, found)
     program = Program(Path(settings["program"]), settings["set"])
-    lengths = {key: settings[key] for key in ("seed", "epochs", "steps")}
-    model = program.compile(settings["backend"], settings["train"], **lengths)
+    options = {key: settings[key] for key in ("seed", "epochs", "steps", "device")}
+    model = program.compile(settings["backend"], settings["train"], **options)
     if found is not None:
         model.session.check(found)
     if run_dir is None:
@@ -68,10 +68,13 @@ def _settings(args: argparse.Namespace, found: Checkpoint | None) -> dict[str, A
         "seed": args.seed,
         "epochs": args.epochs,
         "steps": args.steps,
+        "device": args.device,
     }
     before = found.meta["settings"] if found else {"backend": "numpy", "set": {}}
     if args.epochs or args.steps:
         before = {**before, "epochs": None, "steps": None}
+    if args.backend:
+        before = {**before, "device": None}
     return {key: before.get(key) if value is None else value for key, value in given.items()}
 
 

@@ -144,11 +144,15 @@ class Source:
             self._orders[epoch, seed] = rows[order]
         return self._orders[epoch, seed]
 
-    def train_batch(self, index: int, seed: int) -> dict[str, np.ndarray]:
-        """The batch of the step `index`, counted over all epochs: "NAME.FIELD" -> array."""
+    def train_rows(self, index: int, seed: int) -> np.ndarray:
+        """The rows of the batch of the step `index`, counted over all epochs."""
         epoch, step = divmod(index, self.steps_per_epoch)
         order = self.epoch_order(epoch, seed)
-        return self.select(order[step * self.batch : (step + 1) * self.batch])
+        return order[step * self.batch : (step + 1) * self.batch]
+
+    def train_batch(self, index: int, seed: int) -> dict[str, np.ndarray]:
+        """The batch of the step `index`, counted over all epochs: "NAME.FIELD" -> array."""
+        return self.select(self.train_rows(index, seed))
 
     def batches(self, part: str) -> Iterator[dict[str, np.ndarray]]:
         """Every sample of a part once, in the order of the file; the last batch may be smaller."""

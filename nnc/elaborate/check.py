@@ -93,7 +93,7 @@ class Compiled:
     ) -> Training:
         """The graphs of one `train` section; raises `NncError` with every error in it."""
         if self.module.faults:
-            raise NncError(*_distinct(self.module.faults))
+            raise NncError(*self.diagnose())
         section = self._train_section(name)
         try:
             with at_work():
@@ -209,7 +209,7 @@ def load(
     """The program at `path`; raises `NncError` where its text or a config is wrong."""
     compiled = Compiled(read_source(path), Path(path).parent, overrides, seed, roots)
     if compiled.module.faults:
-        raise NncError(*_distinct(compiled.module.faults))
+        raise NncError(*compiled.diagnose())
     return compiled
 
 

@@ -7,37 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnc.elaborate.collected import Collected
+from nnc.elaborate.data_settings import (
+    DataSection,
+    batch_size,
+    place_of,
+    read_data_settings,
+    setting_values,
+    split_shares,
+)
 from nnc.elaborate.pipelines import pipeline
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import unknown_type
-from nnc.elaborate.values import (
-    POISON,
-    Poison,
-    Poisoned,
-    Provenance,
-    TensorValue,
-    TupleValue,
-    describe,
-    is_number,
-)
+from nnc.elaborate.values import Poisoned, Provenance, TensorValue, describe
 from nnc.ir.types import DTYPES, TensorType
 from nnc.language import tree
-from nnc.language.diagnostics import Diagnostic, Label, NncError, error, nearest, suggest
+from nnc.language.diagnostics import Diagnostic, NncError, error, suggest
 from nnc.language.tree import Span
 
 if TYPE_CHECKING:
     from nnc.data import Source
     from nnc.elaborate.context import Context
-
-SETTINGS = ("batch", "split", "shuffle")
-
-
-@dataclass
-class DataSection:
-    """A `data` section of the program and the module scope it stands in."""
-
-    section: tree.Section
-    scope: Scope
 
 
 @dataclass(frozen=True)
@@ -142,7 +131,7 @@ class Data:
 
         found, problems = self.sections[name], Collected()
         fields = _fields(found.section)
-        settings = problems.attempt(_settings, cx, found)
+        settings = problems.attempt(read_data_settings, cx, found)
         declared = [problems.attempt(_declaration, cx, f, found.scope) for f in fields]
         pipes = [problems.attempt(pipeline, cx, f.value, found.scope) for f in fields]
         problems.finish()
@@ -182,144 +171,11 @@ class Data:
                 self.declared[name][one.name] = declared
                 type = TensorType(declared.dtype, (1, *declared.shape))  # type: ignore[arg-type]
                 unread.arrays[one.name] = type
-        values = _values(cx, found, quiet)
-        unread.batch = quiet.attempt(_batch, found.section, values) or unread.batch
-        split = quiet.attempt(_split, found.section, values.get("split"))
+        values = setting_values(cx, found, quiet)
+        unread.batch = quiet.attempt(batch_size, found.section, values) or unread.batch
+        split = quiet.attempt(split_shares, found.section, values.get("split"))
         unread.parts = {part: range(1) for part in split or unread.parts}
         return unread
-
-
-# ---------------------------------------------------------------- settings
-def _settings(cx: Context, found: DataSection) -> dict[str, Any]:
-    """The settings as `Source.load` takes them; raises every fault of the section's own text."""
-    problems = Collected()
-    section = found.section
-    problems.found.extend(_misplaced(section))
-    values = _values(cx, found, problems)
-    settings = {
-        "batch": problems.attempt(_batch, section, values),
-        "split": problems.attempt(_split, section, values.get("split")),
-        "shuffle": problems.attempt(_shuffle, section, values),
-    }
-    problems.finish()
-    return settings
-
-
-def _misplaced(section: tree.Section) -> list[Diagnostic]:
-    """Statements that a data section cannot hold, and fields that it has twice or not at all."""
-    found: list[Diagnostic] = []
-    seen: dict[str, Span] = {}
-    for statement in section.body:
-        if isinstance(statement, tree.Field):
-            place = statement.name_span or statement.span
-            if statement.name in seen:
-                label = Label(seen[statement.name], "first defined here")
-                found += error(
-                    "E0203", f"`{statement.name}` is defined twice", place, label
-                ).diagnostics
-            seen.setdefault(statement.name, place)
-        elif not isinstance(statement, tree.Set):
-            found += error(
-                "E0233", "a data section holds fields and settings", statement.span
-            ).diagnostics
-    if not seen:
-        found += error(
-            "E0401",
-            f"the data section `{section.name}` has no field",
-            section.name_span or section.span,
-            help="write `x: f32[N, 64] = csv(...)`",
-        ).diagnostics
-    return found
-
-
-def _values(cx: Context, found: DataSection, problems: Collected) -> dict[str, Any]:
-    """Setting -> value; POISON for one that has an error."""
-    settings: dict[str, tree.Set] = {}
-    meant: dict[str, tree.Set] = {}
-    for statement in found.section.body:
-        if isinstance(statement, tree.Set):
-            problems.attempt(_setting, statement, settings, meant)
-    chosen = {**meant, **settings}
-    values: dict[str, Any] = dict.fromkeys(chosen, POISON)
-
-    def evaluate(name: str) -> None:
-        values[name] = cx.eval(chosen[name].value, found.scope)
-
-    for name in chosen:
-        problems.attempt(evaluate, name)
-    return values
-
-
-def _setting(
-    statement: tree.Set, settings: dict[str, tree.Set], meant: dict[str, tree.Set]
-) -> None:
-    key = statement.names[0]
-    if key.id not in SETTINGS:
-        if near := nearest(key.id, SETTINGS):
-            meant[near] = statement
-        raise error(
-            "E0403",
-            f"`data` has no setting `{key.id}`",
-            key.span,
-            help=suggest(key.id, SETTINGS)
-            or f"its settings are {', '.join(SETTINGS)}; a field has a type: "
-            f"`{key.id}: f32[N, ...] = ...`",
-        )
-    if key.id in settings:
-        raise error(
-            "E0203",
-            f"`{key.id}` is set twice",
-            key.span,
-            Label(settings[key.id].span, "first set here"),
-        )
-    settings[key.id] = statement
-
-
-def _batch(section: tree.Section, values: dict[str, Any]) -> int:
-    batch = values.get("batch")
-    if isinstance(batch, Poison):
-        raise Poisoned
-    if isinstance(batch, int) and not isinstance(batch, bool) and batch >= 1:
-        return batch
-    place = _place_of(section, "batch")
-    if place is None:
-        raise error(
-            "E0402",
-            f"`{section.name}` needs the size of its batches",
-            section.name_span or section.span,
-            help="write `batch = 64`",
-        )
-    raise error("E0402", f"`batch` must be an int of at least 1; this is {describe(batch)}", place)
-
-
-def _split(section: tree.Section, value: Any) -> dict[str, float] | None:
-    if value is None:
-        return None
-    if isinstance(value, Poison):
-        raise Poisoned
-    place = _place_of(section, "split")
-    parts = dict(value.items) if isinstance(value, TupleValue) else {}
-    if not parts or not all(name and is_number(v) for name, v in parts.items()):
-        raise error(
-            "E0404",
-            f"`split` names its parts; this is {describe(value)}",
-            place,
-            help="write `split = (train = 80%, val = 10%, test = 10%)`",
-        )
-    return {name: float(v) for name, v in parts.items()}
-
-
-def _shuffle(section: tree.Section, values: dict[str, Any]) -> bool:
-    shuffle = values.get("shuffle", True)
-    if isinstance(shuffle, Poison):
-        raise Poisoned
-    if not isinstance(shuffle, bool):
-        raise error(
-            "E0310",
-            f"`shuffle` is `true` or `false`; this is {describe(shuffle)}",
-            _place_of(section, "shuffle"),
-        )
-    return shuffle
 
 
 # ---------------------------------------------------------------- fields
@@ -360,17 +216,8 @@ def _fields(section: tree.Section) -> list[tree.Field]:
     return [s for s in section.body if isinstance(s, tree.Field)]
 
 
-def _place_of(section: tree.Section, subject: str) -> Span | None:
-    for statement in section.body:
-        if isinstance(statement, tree.Set) and statement.names[0].id == subject:
-            return statement.span
-        if isinstance(statement, tree.Field) and statement.name == subject:
-            return statement.value.span
-    return None
-
-
 def _placed(failure: NncError, section: tree.Section) -> list[Diagnostic]:
     """A fault in the data, at the field or setting to blame."""
     subject = getattr(failure, "subject", "")
-    place = _place_of(section, subject) or section.kind_span or section.span
+    place = place_of(section, subject) or section.kind_span or section.span
     return [replace(d, span=d.span or place) for d in failure.diagnostics]

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nnc.elaborate.context import Context, Naming
-from nnc.elaborate.data import Data, DataSection
+from nnc.elaborate.data import Data
+from nnc.elaborate.data_settings import DataSection
 from nnc.elaborate.functions import BUILTINS
 from nnc.elaborate.places import place_names, snake_case
 from nnc.elaborate.scope import Binding, Scope

@@ -216,8 +216,9 @@ class Site:
 
 def shortest(number: float, dtype: str) -> str:
     """The shortest text of a Python float that rounds to `number` in `dtype`."""
-    if dtype in ("f64", "bf16"):
-        return repr(number)
-    scalar = NUMPY_DTYPES[dtype]
-    text = repr(float(str(scalar(number))))
-    return text if scalar(float(text)) == scalar(number) else repr(number)
+    text = repr(number)
+    if dtype in ("f16", "f32"):
+        scalar = NUMPY_DTYPES[dtype]
+        short = repr(float(str(scalar(number))))
+        text = short if scalar(float(short)) == scalar(number) else text
+    return text.replace("e+", "e")  # as formatters write it

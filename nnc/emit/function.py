@@ -44,7 +44,8 @@ class Body:
         at = len(self.lines)
         while at and self.lines[at - 1][1].startswith("#"):
             at -= 1
-        if at and self.lines[at - 1][1] and not self.pending:
+        before = self.lines[at - 1][1] if at else ""
+        if before and not before.endswith(":") and not self.pending:
             self.lines.insert(at, (0, ""))
 
     def comment(self, depth: int, text: str) -> None:

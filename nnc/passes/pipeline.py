@@ -71,8 +71,8 @@ def optimize_training(
 ) -> None:
     """`optimize` every graph of `training` in place, a shared one once.
 
-    The structured graph of a net may yet be differentiated by a framework: one that says
-    where gradients go is not simplified, since that would leave the saying out.
+    The structured graph of a net may yet be differentiated, by a framework's autograd.  One that
+    says where gradients go is not simplified, since that would leave the saying out.
     """
     passes = tuple(passes)
     nets = {id(f.structured) for f in training.forwards if f.structured is not f.graph}

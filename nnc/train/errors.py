@@ -9,4 +9,6 @@ CODES = {
     "E0705": "a directory that already holds a run",
     "E0706": "a checkpoint of another program, seed or data",
     "E0707": "an input for prediction that does not fit",
+    "E0708": "weights that cannot be loaded",
+    "E0709": "a framework that cannot do what a program asks",
 }

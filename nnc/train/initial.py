@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from nnc.ir.program import Load, Training
 from nnc.ir.types import NUMPY_DTYPES
 from nnc.language.diagnostics import error, suggest
+from nnc.train.failures import reported
 from nnc.train.module import Plan
 
 
@@ -20,7 +21,8 @@ def initial_state(training: Training, plan: Plan, seed: int | None = None) -> An
 
     Arrays are those of the emitted file's framework.
     """
-    state = plan.init(training.seed if seed is None else seed)
+    with reported(plan.init.__code__.co_filename, "the initial state", training.file):
+        state = plan.init(training.seed if seed is None else seed)
     if not training.loads:
         return state
     arrays = plan.border.to_numpy(state)

@@ -23,6 +23,7 @@ from nnc.train.counters import Counters, Window
 from nnc.train.evaluate import Scores
 from nnc.train.initial import initial_state
 from nnc.train.module import EvaluationPlan, Plan
+from nnc.train.pace import Pace
 from nnc.train.progress import Display
 from nnc.train.rundir import RunDir
 from nnc.train.runner import Runner
@@ -71,6 +72,7 @@ class Loop:
         self.best_is_saved = True
         self.saved_at = time.monotonic()
         self.save_every = SAVE_SECONDS
+        self.pace = Pace()
 
     # ------------------------------------------------------------ begin and end
     def resume(self, found: Checkpoint) -> None:
@@ -115,24 +117,46 @@ class Loop:
                 return FINISHED
             if self.stop_requested():
                 return INTERRUPTED
-            self._cycle()
+            self._advance()
 
     # ------------------------------------------------------------ steps
-    def _cycle(self) -> None:
+    def _advance(self) -> None:
+        """Run some cycles, to the next border at most."""
+        counters, runner = self.counters, self.runner
+        cycles = [list(runner.cycle(counters, ahead)) for ahead in range(self._cycles_at_once())]
+        began = time.monotonic()
+        executions = [execution for cycle in cycles for execution in cycle]
+        self.state, raw = runner.execute_all(self.state, executions, counters)
+        self.pace.took(len(cycles), time.monotonic() - began)
+        outs = iter(raw)
+        for cycle in cycles:
+            self._count_cycle([(step.name, next(outs)) for step, _ in cycle])
+        if counters.step % GUARD_EVERY == 0:
+            self._guard()
+
+    def _cycles_at_once(self) -> int:
+        """As many as the pace allows before something is due, where one call can run them."""
+        at, phase = self.counters.step, self.plan.phase_at(self.counters.step)
+        if len(phase.steps) > 1 or not self.runner.runs_many(phase.steps[0]):
+            return 1
+        intervals = [self._interval(e) for e in self.plan.evaluations if not self._is_final(e)]
+        intervals += [RECORD_EVERY, GUARD_EVERY]
+        rooms = [every - at % every for every in intervals]
+        return min(self.pace.count, phase.first + phase.count - at, *rooms)
+
+    def _count_cycle(self, raw: list[tuple[str, dict[str, Any]]]) -> None:
+        """Note the outputs of a cycle, by section."""
         counters = self.counters
         outs: dict[str, dict[str, Any]] = {}
-        for step, at in self.runner.cycle(counters):
-            self.state, raw = self.runner.execute(self.state, step, at, counters)
-            out = {name: evaluate.number(value) for name, value in raw.items()}
+        for section, values in raw:
+            out = {name: evaluate.number(value) for name, value in values.items()}
             loss = out.get("loss")
             if isinstance(loss, float) and not math.isfinite(loss):
                 self._fail(counters.step + 1)
-            counters.windows.setdefault(step.name, Window()).add(out)
-            outs[step.name] = out
+            counters.windows.setdefault(section, Window()).add(out)
+            outs[section] = out
         counters.step += 1
         self.display.step(counters.step, outs)
-        if counters.step % GUARD_EVERY == 0:
-            self._guard()
 
     def _guard(self) -> None:
         """Check that the state is finite and keep a copy of it."""
@@ -169,10 +193,13 @@ class Loop:
             self.save()
 
     def _is_due(self, plan: EvaluationPlan) -> bool:
-        step, every = self.counters.step, plan.evaluation.every or self.training.steps_per_epoch
+        step = self.counters.step
         if step == self.counters.evaluated or self._is_final(plan):
             return False
-        return step % every == 0 or step == self.plan.cycles
+        return step % self._interval(plan) == 0 or step == self.plan.cycles
+
+    def _interval(self, plan: EvaluationPlan) -> int:
+        return plan.evaluation.every or self.training.steps_per_epoch
 
     def _is_final(self, plan: EvaluationPlan) -> bool:
         """Whether an evaluation waits for the end: all but `val` and what is asked for before."""

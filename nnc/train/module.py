@@ -20,6 +20,7 @@ from typing import Any
 
 from nnc.ir.graph import Graph
 from nnc.ir.program import Evaluation, Step, Training
+from nnc.train.failures import reported
 
 Arrays = dict[str, Any]
 Convert = Callable[[Arrays], Arrays]
@@ -48,6 +49,10 @@ class StepPlan:
     sources: tuple[str, ...]  # the sources of which each execution takes a batch
     counter: str  # steps that share an optimizer share its count of updates
     step: Step
+    #: several executions in one call, from whole fields on the device, where the file has it:
+    #: (state, fields, rows [K, batch] of each source, K of each scalar) -> state, K of each output
+    run_many: Callable[[Any, Any, Arrays, Arrays], tuple[Any, Arrays]] | None = None
+    fields: tuple[str, ...] = ()  # what it reads of the data, as `source.field`
 
 
 @dataclass(frozen=True)
@@ -94,19 +99,21 @@ def load_module(source: str, file: str) -> types.ModuleType:
 
 def plan(module: types.ModuleType, training: Training) -> Plan:
     """Join each step and evaluation of `training` with its functions in `module`."""
-    border = Border.of(module)
+    border, file = Border.of(module), training.file
     phases: list[PhasePlan] = []
     first = 0
     for phase, emitted in zip(training.phases, module.PROGRAM["phases"], strict=True):
         steps = tuple(
             StepPlan(
                 name=step.name,
-                run=_step(getattr(module, names["function"]), border),
+                run=_step(module, names["function"], file),
                 scalars=getattr(module, names["scalars"]),
                 times=step.times,
                 sources=batch_sources(step.graph),
                 counter=step.optimizers[0] if step.optimizers else step.name,
                 step=step,
+                run_many=_many(module, names["function"], file),
+                fields=batch_fields(step.graph),
             )
             for step, names in zip(phase.steps, emitted["steps"], strict=True)
         )
@@ -115,43 +122,64 @@ def plan(module: types.ModuleType, training: Training) -> Plan:
     evaluations = tuple(
         EvaluationPlan(
             e,
-            _converting(getattr(module, names["batch"]), border),
-            _converting(getattr(module, names["finish"]), border),
+            _converting(module, names["batch"], e.name, file),
+            _converting(module, names["finish"], e.name, file),
         )
         for e, names in zip(training.evaluations, module.PROGRAM["evaluations"], strict=True)
     )
     return Plan(module.init, tuple(phases), evaluations, border)
 
 
-def _step(run: Callable[..., tuple[Any, Arrays]], border: Border) -> Callable[..., Any]:
-    """`run` for a batch of NumPy's arrays, with outputs of NumPy's."""
+def _step(module: types.ModuleType, name: str, program: str) -> Callable[..., Any]:
+    """The step `name` for a batch of NumPy's arrays, with outputs of NumPy's."""
+    border, run = Border.of(module), getattr(module, name)
 
     def step(state: Any, batch: Arrays, scalars: Arrays) -> tuple[Any, Arrays]:
-        state, out = run(state, border.from_numpy(batch), scalars)
-        return state, border.to_numpy(out)
+        with reported(str(module.__file__), f"the step `{name}`", program):
+            state, out = run(state, border.from_numpy(batch), scalars)
+            return state, border.to_numpy(out)
 
     return step
 
 
-def _converting(function: Callable[..., Arrays], border: Border) -> Callable[..., Arrays]:
+def _many(module: types.ModuleType, name: str, program: str) -> Callable[..., Any] | None:
+    """`run_NAME` with outputs of NumPy's, where there is such a function."""
+    border, run = Border.of(module), getattr(module, f"run_{name}", None)
+    if run is None:
+        return None
+
+    def steps(state: Any, data: Arrays, order: Arrays, scalars: Arrays) -> tuple[Any, Arrays]:
+        with reported(str(module.__file__), f"the step `{name}`", program):
+            state, outs = run(state, data, order, scalars)
+            return state, border.to_numpy(outs)
+
+    return steps
+
+
+def _converting(
+    module: types.ModuleType, name: str, evaluation: str, program: str
+) -> Callable[..., Arrays]:
     """A part of an evaluation for a batch or accumulators of NumPy's, with results of NumPy's."""
+    border, function = Border.of(module), getattr(module, name)
 
     def evaluate(state: Any, arrays: Arrays, *rest: Any) -> Arrays:
-        return border.to_numpy(function(state, border.from_numpy(arrays), *rest))
+        with reported(str(module.__file__), f"the evaluation `{evaluation}`", program):
+            return border.to_numpy(function(state, border.from_numpy(arrays), *rest))
 
     return evaluate
 
 
-def forward_of(module: types.ModuleType, function: str) -> Callable[..., Any]:
+def forward_of(module: types.ModuleType, function: str, program: str = "") -> Callable[..., Any]:
     """`function` of `module`, a `forward`, for arguments of NumPy's with results of NumPy's."""
     border, run = Border.of(module), getattr(module, function)
 
     def forward(state: Any, *arguments: Any) -> Any:
-        given = border.from_numpy({str(i): value for i, value in enumerate(arguments)})
-        result = run(state, *given.values())
-        if isinstance(result, dict):
-            return border.to_numpy(result)
-        return border.to_numpy({"output": result})["output"]
+        with reported(str(module.__file__), "the model", program):
+            given = border.from_numpy({str(i): value for i, value in enumerate(arguments)})
+            result = run(state, *given.values())
+            if isinstance(result, dict):
+                return border.to_numpy(result)
+            return border.to_numpy({"output": result})["output"]
 
     return forward
 
@@ -180,5 +208,10 @@ def execution(plan: Plan, number: int) -> tuple[StepPlan, int, int]:
 
 def batch_sources(graph: Graph) -> tuple[str, ...]:
     """The data sources that a graph reads, by its inputs `source.field`."""
-    names = (graph.node(id).attrs for id in graph.inputs)
-    return tuple(sorted({a["name"].partition(".")[0] for a in names if a["kind"] == "batch"}))
+    return tuple(sorted({field.partition(".")[0] for field in batch_fields(graph)}))
+
+
+def batch_fields(graph: Graph) -> tuple[str, ...]:
+    """The inputs `source.field` of a graph."""
+    inputs = (graph.node(id).attrs for id in graph.inputs)
+    return tuple(sorted(attrs["name"] for attrs in inputs if attrs["kind"] == "batch"))

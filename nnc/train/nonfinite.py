@@ -45,7 +45,7 @@ def diagnose(runner: Runner, good: State, start: Counters, end: int, program: st
         for step, at in runner.cycle(counters):
             before = copy_state(border.to_numpy(state))
             batch_and_scalars = runner.inputs(step, at, counters)
-            state, out = runner.execute(state, step, at, counters)
+            state, (out,) = runner.execute_all(state, [(step, at)], counters)
             loss = float(out.get("loss", 0.0))
             entry = turned_bad(border.to_numpy(state), before)
             if math.isfinite(loss) and entry is None:

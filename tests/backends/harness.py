@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import nnc_numpy
 import numpy as np
-from nnc_numpy import backend
 
+from nnc.backend import Backend
 from nnc.ir.builder import Builder
 from nnc.ir.graph import Graph
 from nnc.ir.interpret import interpret
@@ -32,7 +33,7 @@ def forward(name: str, graph: Graph) -> Forward:
     return Forward(name, graph, graph)
 
 
-def source_of(graph: Graph, optimized: bool = True) -> str:
+def source_of(graph: Graph, optimized: bool = True, backend: Backend = nnc_numpy.backend) -> str:
     """A file with `forward`, whose arguments are the inputs of `graph`."""
     program = training(forward("net", graph))
     if optimized:
@@ -47,11 +48,15 @@ def load(source: str) -> dict[str, Any]:
 
 
 def assert_computes(
-    graph: Graph, inputs: Sequence[np.ndarray], tolerance: float, optimized: bool = True
+    graph: Graph,
+    inputs: Sequence[np.ndarray],
+    tolerance: float,
+    optimized: bool = True,
+    backend: Backend = nnc_numpy.backend,
 ) -> str:
     """The emitted function gives what the interpreter gives, in its types; the source."""
     wanted = interpret(graph, inputs)
-    source = source_of(graph, optimized)
+    source = source_of(graph, optimized, backend)
     function: Callable[..., Mapping[str, Any]] = load(source)["forward"]
     with np.errstate(all="ignore"):
         found = function({}, *inputs)

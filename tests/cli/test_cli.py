@@ -8,6 +8,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import nnc
@@ -134,8 +135,10 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 def test_backends_are_listed() -> None:
     result = nnc_process("backends")
     assert result.returncode == 0
-    assert result.stdout.startswith("numpy")
-    assert "cpu" in result.stdout
+    listed = {line.split()[0]: line for line in result.stdout.splitlines()}
+    assert list(listed) == ["jax", "numpy", "torch"]
+    assert f"numpy {np.__version__}" in listed["numpy"]
+    assert "cpu" in listed["numpy"]
 
 
 def test_checkpoints_that_are_not_there(tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def subject(fault: Diagnostic) -> str:
     return fault.message.split("`")[1] if fault.code == "E0501" else fault.span.text
 
 
-@pytest.mark.parametrize("name", MISSING)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n == "regimes" else n for n in MISSING]
+)
 def test_only_what_is_missing_is_wrong(name: str) -> None:
     found = {subject(fault) for fault in faults(name, PROGRAMS)}
     assert found - (LACKING if name == "regimes" else set()) == MISSING[name]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nnc.data import READERS, TRANSFORMS
-from nnc.elaborate.data import SETTINGS as DATA_SETTINGS
+from nnc.elaborate.data_settings import SETTINGS as DATA_SETTINGS
 from nnc.elaborate.expressions import UNITS
 from nnc.elaborate.functions import BUILTINS
 from nnc.elaborate.module import AMBIENT, library_files

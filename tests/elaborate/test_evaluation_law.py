@@ -1,4 +1,4 @@
-"""However a metric mixes samples, batches give what the whole part gives (semantics 18)."""
+"""Whatever a metric does with the samples: batches give what the whole gives (semantics 18)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from nnc.ir.graph import Graph
+from nnc.ir.builder import Builder
+from nnc.ir.graph import Graph, Value
 from nnc.ir.types import TensorType
-from tests.elaborate.harness import DESCENT, Run, codes, out, save, train
+from tests.elaborate.harness import DESCENT, Run, codes, compiled, out, save, train
 from tests.passes.graphs import random_graphs
 
 F = np.float32
@@ -62,8 +64,8 @@ def test_ten_thousand_rounds() -> None:
 
 
 def test_hundreds_of_layers_are_trained(root: Path) -> None:
-    training = train(TRAIN.replace("NET", "repeat 400 { Dense(3) |> _ + 1 }"), root)
-    assert len(training.state) == 400
+    training = train(TRAIN.replace("NET", "repeat 200 { Dense(3) |> _ + 1 }"), root)
+    assert len(training.state) == 200
     run = Run(training).all()
     assert np.isfinite(run.log[0][1])
 
@@ -83,17 +85,28 @@ def test_what_is_too_large_is_refused_before_it_is_built(root: Path, net: str, c
     assert time.process_time() - begin < 5
 
 
-def test_time_grows_with_the_length_of_the_program(root: Path) -> None:
-    """Twice the layers, about twice the time: nothing is searched from the beginning each time."""
+def test_work_grows_with_the_length_of_the_program(root: Path) -> None:
+    """Eight times the layers, eight times the calls: nothing is searched from its beginning."""
 
-    def seconds(layers: int) -> float:
-        begin = time.process_time()
-        train(TRAIN.replace("NET", f"repeat {layers} {{ Dense(3) |> tanh }}"), root)
-        return time.process_time() - begin
+    def calls(layers: int) -> int:
+        count = 0
 
-    seconds(10)
-    short, long = min(seconds(100) for _ in range(2)), seconds(800)
-    assert long < 4 * 8 * short
+        def see(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        program = compiled(TRAIN.replace("NET", f"repeat {layers} {{ Dense(3) |> tanh }}"), root)
+        sys.setprofile(see)
+        try:
+            program.training()
+        finally:
+            sys.setprofile(None)
+        return count
+
+    calls(2)  # what is done once: reading the library
+    few, more, many = calls(20), calls(40), calls(160)
+    each = (more - few) / 20
+    assert many - more < 1.15 * 120 * each
 
 
 @given(random_graphs())
@@ -106,9 +119,6 @@ def test_the_order_of_a_graph_is_the_first_of_all_topological_orders(graph: Grap
 def test_the_order_of_a_graph_that_was_rewired() -> None:
     graph = Graph()
     x = graph.insert("input", (), {"name": "x", "kind": "data"}, (TensorType("f32"),))
-    from nnc.ir.builder import Builder
-    from nnc.ir.graph import Value
-
     builder = Builder(graph)
     early = builder.tensor(Value(x.id)).emit("exp")
     late = builder.tensor(Value(x.id)).emit("tanh")

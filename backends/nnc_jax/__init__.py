@@ -1,0 +1,43 @@
+"""The JAX backend: prints a program as pure functions over a dict of arrays, for `jax.jit`.
+
+It uses nnc's public contract, and the NumPy backend, which spells the initial values in every file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import nnc_numpy
+from nnc_numpy.rewrites import rewrite
+
+from nnc.backend import legalized
+from nnc.emit import module_text
+from nnc.ir.program import Training
+from nnc_jax.dialect import JAX
+
+__all__ = ["JAX", "JaxBackend", "backend"]
+
+
+class JaxBackend:
+    """See `nnc.backend.Backend`."""
+
+    name = JAX.name
+    emitters: Mapping[str, Callable[..., Any]] = {**JAX.emitters, **JAX.statements}
+
+    def emit(self, training: Training) -> str:
+        return module_text(legalized(training, self, rewrite, nnc_numpy.backend), JAX)
+
+    def version(self) -> str:
+        return f"jax {jax.__version__}"
+
+    def devices(self) -> list[str]:
+        """The platforms that JAX finds here, its own choice first."""
+        found = [jax.default_backend(), "cpu"]
+        if found[0] == "gpu":
+            found.insert(1, jax.devices()[0].client.platform_version.split()[0].lower())
+        return list(dict.fromkeys(found))
+
+
+backend = JaxBackend()

@@ -1,0 +1,91 @@
+"""JAX as a dialect: NumPy's interface under `jnp`, functions that `compiled` compiles.
+
+All arrays have their own element types and Python scalars are weak, so 64-bit types can be on
+throughout without turning anything into float64.
+"""
+
+from __future__ import annotations
+
+from nnc_numpy import NUMPY
+
+from nnc.emit import Dialect, Expr, print_call
+from nnc.ir.program import Step
+from nnc_jax import runtime, streams
+from nnc_jax.emitters import EMITTERS
+from nnc_jax.scan import print_scan
+
+RUN = '''\
+def run_{name}(state, data, order, scalars):
+    """`{name}` K times in one call; `state` is consumed.
+
+    `data` has whole fields, `order` the rows [K, batch] of each source, `scalars` K of each number.
+    Any K up to 64 is one and the same compiled loop, so the cut into calls does not change a bit.
+    """
+    count = len(next(iter(order.values())))
+    length = -(-count // 64) * 64
+    padded = jax.tree.map(lambda x: np.resize(x, (length, *np.shape(x)[1:])), (order, scalars))
+    state, outs = _run_{name}(state, data, *padded, count)
+    return state, {{key: x[:count] for key, x in outs.items()}}
+
+
+@functools.partial(compiled, donate_argnames="state")
+def _run_{name}(state, data, order, scalars, count):
+    """The first `count` executions of `run_{name}`."""
+
+    def turn(i, state):
+        rows = {{source: places[i] for source, places in order.items()}}
+        batch = {{field: x[rows[field.split(".")[0]]] for field, x in data.items()}}
+        return {name}(state, batch, {{key: numbers[i] for key, numbers in scalars.items()}})
+
+    def body(i, carry):
+        state, out = turn(i, carry[0])
+        return state, {{key: x.at[i].set(out[key]) for key, x in carry[1].items()}}
+
+    length = len(next(iter(order.values())))
+    _, out = jax.eval_shape(turn, 0, state)
+    outs = {{key: jnp.zeros((length, *x.shape), x.dtype) for key, x in out.items()}}
+    return lax.fori_loop(0, count, body, (state, outs))'''
+
+
+class JaxDialect(Dialect):
+    name = "jax"
+    module = "jnp"
+    imports = {  # noqa: RUF012
+        "jax": "import jax",
+        "jnp": "import jax.numpy as jnp",
+        "lax": "from jax import lax",
+    }
+    emitters = EMITTERS
+    statements = {"scan": print_scan, "call": print_call}  # noqa: RUF012
+    native = frozenset({"bool"})
+    helpers = (streams.random_words,)
+    preamble = (runtime.compiled, runtime.from_numpy, runtime.to_numpy)
+    constants = {"DEVICE": "None"}  # noqa: RUF012
+    decorators = {  # noqa: RUF012
+        "step": ('@functools.partial(compiled, donate_argnames="state")',),
+        "batch": ("@compiled",),
+        "finish": ('@functools.partial(compiled, static_argnames="count")',),
+        "forward": ("@compiled",),
+    }
+
+    @property
+    def host(self) -> Dialect:
+        return NUMPY
+
+    def needs(self) -> str:
+        return "JAX and NumPy alone"
+
+    def runner(self, step: Step, name: str) -> str | None:
+        inputs = (step.graph.node(id) for id in step.graph.inputs)
+        reads_data = any(node.attrs["kind"] == "batch" for node in inputs)
+        return RUN.format(name=name) if reads_data else None
+
+    def host_scalar(self, text: str, dtype: str) -> str:
+        """JAX takes a Python integer for a signed one, into which a seed may not fit."""
+        return f"np.uint64({text})" if dtype == "u64" else text
+
+    def scalar(self, text: str, dtype: str) -> Expr:
+        return Expr(self.number(text, dtype))
+
+
+JAX = JaxDialect()

@@ -1,0 +1,25 @@
+"""The spellings of `dot`: `@` wherever it is one product of matrices, else `lax.dot_general`."""
+
+from __future__ import annotations
+
+from nnc_numpy.dot import as_left, as_right, stacked
+
+from nnc.emit import MUL, Expr, Site
+from nnc.ir.graph import Node
+
+
+def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
+    """The result has the shared axes first, then the rest of x, then that of y, as in JAX."""
+    dialect, (left, right) = site.dialect, site.types
+    contract, batch = node.attrs["contract"], node.attrs["batch"]
+    x, y = dialect.strong(x), dialect.strong(y)
+    if len(contract[0]) == 1:
+        rows = not batch[0] and right.rank == 2 and contract[0][0] == left.rank - 1
+        if rows or stacked(batch, left, right):
+            a = as_left(dialect, x, left.rank, contract[0][0], len(batch[0]))
+            b = as_right(dialect, y, right.rank, contract[1][0], len(batch[0]))
+            if a is not None and b is not None:
+                return dialect.binary("@", MUL, a, b)
+    if not contract[0] and not batch[0] and left.rank == right.rank == 1:
+        return dialect.call("jnp.outer", x, y)
+    return dialect.call("lax.dot_general", x, y, Expr(repr((contract, batch))))

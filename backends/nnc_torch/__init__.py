@@ -1,0 +1,57 @@
+"""The PyTorch backend: prints a program as one PyTorch file that reads as if written by hand.
+
+Beside the functions that every emitted file has, it has the nets as a tree of modules whose
+`state_dict` has the paths of the weights.  It uses nnc's public contract, and the NumPy backend for
+what every file computes in NumPy: initial values and random words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import nnc_numpy
+import torch
+
+from nnc.backend import legalized
+from nnc.emit import module_text
+from nnc.ir.program import Training
+from nnc_torch.dialect import ModuleDialect, TorchDialect
+from nnc_torch.rewrites import rewrite
+
+__all__ = ["TorchBackend", "backend"]
+
+
+class TorchBackend:
+    """See `nnc.backend.Backend`."""
+
+    name = TorchDialect.name
+    emitters: Mapping[str, Callable[..., Any]] = {
+        **TorchDialect.emitters,
+        **TorchDialect.statements,
+    }
+
+    def emit(self, training: Training) -> str:
+        inference = replace(training, state={}, phases=[], evaluations=[])
+        dialect = TorchDialect(legalized(inference, Nets()).forwards)
+        return module_text(legalized(training, self, rewrite, nnc_numpy.backend), dialect)
+
+    def version(self) -> str:
+        return f"torch {torch.__version__}"
+
+    def devices(self) -> list[str]:
+        count = torch.cuda.device_count()
+        return ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+
+
+class Nets(TorchBackend):
+    """What may stand in modules: gradients as the program has changed them, too."""
+
+    emitters: Mapping[str, Callable[..., Any]] = {
+        **ModuleDialect.emitters,
+        **ModuleDialect.statements,
+    }
+
+
+backend = TorchBackend()

@@ -1,0 +1,171 @@
+"""PyTorch as a dialect: what its numbers, types and new arrays look like.
+
+Numbers of the host stay Python floats, which cost nothing until they meet an array and take its
+element type there.  There are two dialects.  In functions of the state nothing is differentiated,
+and arrays are made on `DEVICE`; in modules autograd goes through every op, so those whose gradients
+differ from nnc's at kinks are spelt otherwise, and arrays are made where the arguments are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from nnc_numpy import NUMPY
+
+from nnc.emit import COMPARE, Dialect, Expr, Helper, Printer, infix
+from nnc.emit.updates import Loop
+from nnc.ir.graph import Value
+from nnc.ir.program import Forward, Step, Training
+from nnc.ir.types import NUMPY_DTYPES, dtype_of
+from nnc_torch import runtime
+from nnc_torch.emitters import EMITTERS, MODULE_EMITTERS
+from nnc_torch.host import UNSIGNED
+from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
+from nnc_torch.modules import class_texts, forward_text, method_names
+from nnc_torch.updates import is_view_of_state, print_updates
+
+HELPERS = tuple(
+    f for f in vars(runtime).values() if getattr(f, "__module__", "") == runtime.__name__
+)
+
+
+class TorchDialect(Dialect):
+    """Functions of the state."""
+
+    name = "torch"
+    module = "torch"
+    imports = {  # noqa: RUF012
+        "np": "import numpy as np",
+        "torch": "import torch",
+        "F": "import torch.nn.functional as F",
+        "nn": "from torch import Tensor, nn",
+    }
+    emitters = EMITTERS
+    statements = STATEMENTS
+    native = frozenset()
+    helpers = HELPERS
+    preamble = (runtime.from_numpy, runtime.to_numpy)
+    constants = {  # noqa: RUF012
+        "DEVICE": '"cpu"',
+        "torch.backends.cuda.matmul.allow_tf32": "False",
+        "torch.backends.cudnn.allow_tf32": "False",
+    }
+    decorators = dict.fromkeys(("step", "batch", "finish", "forward"), ("@torch.no_grad()",))
+    #: where new arrays are made
+    device = "DEVICE"
+
+    def __init__(self, forwards: Sequence[Forward] = ()):
+        """`forwards` are the nets, legal for `ModuleDialect`."""
+        self.forwards = forwards
+
+    @property
+    def host(self) -> Dialect:
+        return NUMPY
+
+    @property
+    def taken(self) -> frozenset[str]:
+        return super().taken | NUMPY.taken | {"Tensor", "Model", "model", "nets", "self"}
+
+    def needs(self) -> str:
+        return "PyTorch and NumPy alone"
+
+    # ------------------------------------------------------------ nets
+    def classes(self, training: Training, helper: Helper) -> list[str]:
+        if not self.forwards:
+            return []
+        doc = f"The nets of `{training.name}`; `state_dict()` has the paths of their weights."
+        methods = method_names(self.forwards)
+        return class_texts(self.forwards, training.state, ModuleDialect, helper, methods, doc)
+
+    def forward(self, training: Training, forward: Forward, name: str) -> str:
+        text = forward_text(forward, name, method_names(self.forwards)[forward.name], self)
+        return f"{MODEL}\n\n\n{text}" if forward is training.forwards[0] else text
+
+    # ------------------------------------------------------------ steps
+    def runner(self, step: Step, name: str) -> str | None:
+        inputs = (step.graph.node(id) for id in step.graph.inputs)
+        reads_data = any(node.attrs["kind"] == "batch" for node in inputs)
+        return RUN.format(name=name) if reads_data else None
+
+    def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
+        print_updates(printer, loops)
+
+    def stored(self, printer: Printer, value: Value) -> None:
+        """Entries are written to in place, so that none may be a view of another."""
+        expr = printer.read(value)
+        if is_view_of_state(printer.graph, value) and not expr.text.endswith(".clone()"):
+            printer.bind(value, self.method(expr, "clone"))
+
+    # ------------------------------------------------------------ types and numbers
+    def dtype(self, dtype: str) -> str:
+        name = {"bf16": "bfloat16", "bool": "bool"}.get(dtype)
+        return f"torch.{name or NUMPY_DTYPES[dtype].__name__}"
+
+    def options(self, dtype: str, default: str = "") -> str:
+        """The options of a function that makes an array; `default` is the type it makes."""
+        typed = "" if dtype == default else f"dtype={self.dtype(dtype)}, "
+        return f"{typed}device={self.device}"
+
+    def number(self, text: str, dtype: str) -> str:
+        if dtype in UNSIGNED:
+            return NUMPY.number(text, dtype)
+        return f"torch.tensor({text}, {self.options(dtype)})"
+
+    def scalar(self, text: str, dtype: str) -> Expr:
+        return Expr(text, weak=dtype)
+
+    def array(self, data: np.ndarray) -> str:
+        listed = NUMPY.array(data).removeprefix("np.array(").rpartition(", dtype=")[0]
+        return self.number(listed.replace("np.", "torch."), dtype_of(data))
+
+    def filled(self, value: str, shape: str, dtype: str) -> str:
+        name = {"0": "zeros", "0.0": "zeros", "1": "ones", "1.0": "ones"}.get(value)
+        if name is not None:
+            return f"torch.{name}({shape}, {self.options(dtype, 'f32')})"
+        shape = shape if shape.startswith("(") else f"({shape},)"
+        return f"torch.full({shape}, {value}, {self.options(dtype)})"
+
+    # ------------------------------------------------------------ expressions
+    def binary(self, symbol: str, level: int, x: Expr, y: Expr) -> Expr:
+        """Of two Python numbers it is Python's own."""
+        made = infix(symbol, level, x, y)
+        weak = ("bool" if level == COMPARE else x.weak) if x.weak and y.weak else ""
+        return Expr(made.text, made.level, weak, made.size)
+
+
+class ModuleDialect(TorchDialect):
+    """Methods of modules, through which autograd goes."""
+
+    emitters = MODULE_EMITTERS
+    statements = MODULE_STATEMENTS
+
+    def __init__(self, device: str):
+        super().__init__()
+        self.device = device
+
+
+RUN = '''
+def run_{name}(state, data, order, scalars):
+    """`{name}` K times in one call; `state` is consumed.
+
+    `data` has whole fields, `order` the rows [K, batch] of each source, `scalars` K of each number.
+    """
+    rows = {{source: torch.as_tensor(places, device=DEVICE) for source, places in order.items()}}
+    numbers = {{key: values.tolist() for key, values in scalars.items()}}
+    outs = []
+    for i in range(len(next(iter(rows.values())))):
+        batch = {{field: x[rows[field.split(".")[0]][i]] for field, x in data.items()}}
+        state, out = {name}(state, batch, {{key: values[i] for key, values in numbers.items()}})
+        outs.append(out)
+    return state, {{key: torch.stack([out[key] for out in outs]) for key in outs[0]}}
+'''.strip()
+
+MODEL = '''
+def model(state):
+    """The nets with the weights of `state`, which they share: to be used, or trained further."""
+    with torch.device("meta"):
+        nets = Model()
+    nets.load_state_dict({path: state[path] for path in nets.state_dict()}, assign=True)
+    return nets
+'''.strip()

@@ -1,0 +1,103 @@
+"""The spellings of `dot`: `@` wherever its rules do it, else `tensordot` and `einsum`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import ascii_lowercase
+
+from nnc.emit import ADD, ATOM, MUL, Dialect, Expr, Site
+from nnc.ir.graph import Node
+from nnc.ir.types import TensorType
+
+Axes = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Product(Expr):
+    """The product of two matrices, to which `addmm` can add something at no cost."""
+
+    factors: tuple[str, str] = ("", "")
+
+
+def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
+    dialect, (left, right) = site.dialect, site.types
+    contract, batch = node.attrs["contract"], node.attrs["batch"]
+    x, y = dialect.strong(x), dialect.strong(y)
+    if len(contract[0]) == 1 and is_stacked(batch, left, right):
+        a = as_left(x, left.rank, contract[0][0], len(batch[0]))
+        b = as_right(y, right.rank, contract[1][0], len(batch[0]))
+        if a is not None and b is not None:
+            made = dialect.binary("@", MUL, a, b)
+            if (left.rank, right.rank) == (2, 2):
+                return Product(made.text, made.level, size=made.size, factors=(a.text, b.text))
+            return made
+    if batch[0]:
+        return einsum(dialect, node, left, right, x, y)
+    if not contract[0] and left.rank == right.rank == 1:
+        return dialect.call("torch.outer", x, y)
+    together = rows(contract, left, right)
+    if together:
+        flat = [dialect.method(z, "flatten", "0", str(together - 1)) for z in (x, y)]
+        return dialect.binary("@", MUL, transposed(flat[0], 2), flat[1])
+    axes = Expr(f"({list(contract[0])}, {list(contract[1])})")
+    return dialect.call("torch.tensordot", x, y, axes)
+
+
+def plus(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
+    """`torch.addmm(b, x, w)` for the sum of a matrix product and something that broadcasts."""
+    product, other = (x, y) if isinstance(x, Product) else (y, x)
+    if isinstance(product, Product) and not other.weak:
+        made = site.dialect.call("torch.addmm", other, *map(Expr, product.factors))
+        return Expr(made.text, size=1 + product.size + other.size)
+    return site.dialect.binary("+", ADD, x, y)
+
+
+def is_stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> bool:
+    """Whether `@` pairs these axes: stacks of matrices, or any x with one matrix or vector."""
+    count = len(batch[0])
+    if batch != (tuple(range(count)),) * 2:
+        return False
+    if count:
+        return {left.rank - count, right.rank - count} == {2}
+    return left.rank >= 1 and 1 <= right.rank <= 2
+
+
+def as_left(x: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+    """`x` with the summed axis last."""
+    if summed == rank - 1:
+        return x
+    return transposed(x, rank) if summed == lead and rank == lead + 2 else None
+
+
+def as_right(y: Expr, rank: int, summed: int, lead: int) -> Expr | None:
+    """`y` with the summed axis first of the last two."""
+    if summed == max(rank - 2, 0):
+        return y
+    return transposed(y, rank) if summed == rank - 1 and rank == lead + 2 else None
+
+
+def transposed(x: Expr, rank: int) -> Expr:
+    return Expr(f"{x.at(ATOM)}.{'T' if rank == 2 else 'mT'}", size=x.size)
+
+
+def rows(contract: tuple[Axes, Axes], left: TensorType, right: TensorType) -> int:
+    """How many first axes are summed in order, where each operand has one more: x.T @ y of rows."""
+    count = len(contract[0])
+    first = tuple(range(count))
+    is_rows = contract == (first, first) and left.rank == right.rank == count + 1 and count > 1
+    return count if is_rows else 0
+
+
+def einsum(
+    dialect: Dialect, node: Node, left: TensorType, right: TensorType, x: Expr, y: Expr
+) -> Expr:
+    """Batch axes that stand anywhere: letters in the order of x, then of y."""
+    contract, batch = node.attrs["contract"], node.attrs["batch"]
+    of_x = ascii_lowercase[: left.rank]
+    shared = dict(zip((*contract[1], *batch[1]), (*contract[0], *batch[0]), strict=True))
+    rest = iter(ascii_lowercase[left.rank :])
+    of_y = "".join(of_x[shared[a]] if a in shared else next(rest) for a in range(right.rank))
+    lead = "".join(of_x[a] for a in batch[0])
+    mine = "".join(of_x[a] for a in range(left.rank) if a not in (*contract[0], *batch[0]))
+    theirs = "".join(of_y[a] for a in range(right.rank) if a not in shared)
+    return dialect.call("torch.einsum", Expr(f'"{of_x},{of_y}->{lead}{mine}{theirs}"'), x, y)

@@ -1,0 +1,174 @@
+"""The spelling of each op in PyTorch: one table from op to a function that prints it.
+
+Its keys, with the statements of `dialect.py`, say which ops may reach this backend.
+"""
+
+from __future__ import annotations
+
+from nnc.emit import ADD, AND, MUL, OR, SHIFT, XOR, Emitter
+from nnc_torch import runtime
+from nnc_torch.dot import dot, plus
+from nnc_torch.host import by_type
+from nnc_torch.spatial import (
+    conv,
+    conv_filter_grad,
+    conv_input_grad,
+    sum_pool,
+    sum_pool_grad,
+)
+from nnc_torch.spellings import (
+    along,
+    arg_reduction,
+    argsort,
+    bitcast,
+    broadcast,
+    cast,
+    comparison,
+    concat,
+    const,
+    cumsum,
+    dynamic_slice,
+    dynamic_update,
+    extremum,
+    first_extremum,
+    fold,
+    function,
+    helper,
+    integer_operator,
+    iota,
+    negated,
+    negative,
+    operator,
+    pad,
+    power,
+    product,
+    reduction,
+    reshape,
+    reverse,
+    scatter_add,
+    scatter_add_along,
+    sign,
+    size,
+    slices,
+    softplus,
+    take,
+    take_along,
+    transpose,
+    where,
+    window,
+)
+
+TENSORS: dict[str, Emitter] = {
+    # elementwise
+    "neg": negative,
+    "abs": function("torch.abs"),
+    "sign": sign,
+    "exp": function("torch.exp"),
+    "expm1": function("torch.expm1"),
+    "log": function("torch.log"),
+    "log1p": function("torch.log1p"),
+    "sqrt": function("torch.sqrt"),
+    "rsqrt": function("torch.rsqrt"),
+    "sin": function("torch.sin"),
+    "cos": function("torch.cos"),
+    "tan": function("torch.tan"),
+    "tanh": function("torch.tanh"),
+    "erf": function("torch.erf"),
+    "erfinv": function("torch.erfinv"),
+    "floor": function("torch.floor"),
+    "ceil": function("torch.ceil"),
+    "round": function("torch.round"),
+    "not": negated,
+    "is_finite": function("torch.isfinite"),
+    "add": plus,
+    "sub": operator("-", ADD),
+    "mul": operator("*", MUL),
+    "div": operator("/", MUL),
+    "pow": power,
+    "rem": operator("%", MUL),
+    "floordiv": operator("//", MUL),
+    "maximum": extremum("torch.maximum", "min"),
+    "minimum": extremum("torch.minimum", "max"),
+    "atan2": function("torch.atan2"),
+    "and": integer_operator("&", AND),
+    "or": integer_operator("|", OR),
+    "xor": integer_operator("^", XOR),
+    "shift_left": integer_operator("<<", SHIFT),
+    "shift_right": integer_operator(">>", SHIFT),
+    "eq": comparison("=="),
+    "ne": comparison("!="),
+    "lt": comparison("<"),
+    "le": comparison("<="),
+    "gt": comparison(">"),
+    "ge": comparison(">="),
+    "where": where,
+    "cast": cast,
+    "bitcast": bitcast,
+    # creation
+    "const": const,
+    "iota": iota,
+    "size": size,
+    # shape
+    "reshape": reshape,
+    "transpose": transpose,
+    "broadcast": broadcast,
+    "slice": slices,
+    "pad": pad,
+    "reverse": reverse,
+    "concat": concat,
+    "window": window,
+    "fold": fold,
+    "dynamic_slice": dynamic_slice,
+    "dynamic_update": dynamic_update,
+    # index and reduce
+    "take": take,
+    "take_along": take_along,
+    "scatter_add": scatter_add,
+    "scatter_add_along": scatter_add_along,
+    "argsort": argsort,
+    "sum": reduction("sum"),
+    "max": reduction("amax"),
+    "min": reduction("amin"),
+    "prod": product,
+    "argmax": arg_reduction("argmax"),
+    "argmin": arg_reduction("argmin"),
+    "cumsum": cumsum,
+    # linear algebra
+    "dot": dot,
+    # composites
+    "conv": conv,
+    "conv_input_grad": conv_input_grad,
+    "conv_filter_grad": conv_filter_grad,
+    "sum_pool": sum_pool,
+    "sum_pool_grad": sum_pool_grad,
+    "sigmoid": function("torch.sigmoid"),
+    "softplus": softplus,
+    "log_sigmoid": function("F.logsigmoid"),
+    "softmax": along("torch.softmax"),
+    "log_softmax": along("torch.log_softmax"),
+    "logsumexp": along("torch.logsumexp"),
+}
+
+#: where autograd goes through: the same values, and nnc's gradients at kinks and ties
+DIFFERENTIABLE: dict[str, Emitter] = {
+    **TENSORS,
+    "add": operator("+", ADD),
+    "sqrt": helper(runtime.sqrt),
+    "maximum": helper(runtime.maximum),
+    "minimum": helper(runtime.minimum),
+    "max": first_extremum("max"),
+    "min": first_extremum("min"),
+    "stop_gradient": lambda site, node, x: site.dialect.method(x, "detach"),
+    "with_gradient": helper(runtime.with_gradient),
+}
+
+
+def with_host(table: dict[str, Emitter]) -> dict[str, Emitter]:
+    """A table whose ops on unsigned integers are NumPy's."""
+    return {op: by_type(emit, op) for op, emit in table.items()} | {
+        "random_bits": by_type(None, "random_bits")
+    }
+
+
+EMITTERS = with_host(TENSORS)
+MODULE_EMITTERS = with_host(DIFFERENTIABLE)

@@ -1,0 +1,35 @@
+"""Unsigned integers, which are NumPy arrays: PyTorch can store them but not compute with them.
+
+They are random words and what is made of them until they become masks or floats.  Ops on them are
+printed in NumPy, and what leaves them becomes a tensor there.
+"""
+
+from __future__ import annotations
+
+from nnc_numpy import NUMPY
+
+from nnc.emit import Emitter, Expr, Site
+from nnc.ir.graph import Node
+
+UNSIGNED = ("u32", "u64")
+
+
+def by_type(emitter: Emitter | None, op: str) -> Emitter:
+    """`emitter`, but NumPy's where an operand or the result is unsigned."""
+
+    def emit(site: Site, node: Node, *xs: Expr) -> Expr:
+        is_host = [type.dtype in UNSIGNED for type in site.types]
+        result = node.type.dtype in UNSIGNED
+        if emitter is not None and not result and not any(is_host):
+            return emitter(site, node, *xs)
+        operands = [
+            x if host or x.weak else site.dialect.method(x, "numpy", "force=True")
+            for x, host in zip(xs, is_host, strict=True)
+        ]
+        made: Expr = NUMPY.emitters[op](Site(NUMPY, site.types, site.helper), node, *operands)
+        if result or made.weak:
+            return made
+        device = site.dialect.device  # type: ignore[attr-defined]
+        return Expr(f"torch.as_tensor({made.text}, device={device})", size=made.size)
+
+    return emit

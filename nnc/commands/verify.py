@@ -1,0 +1,110 @@
+"""`nnc verify FILE`: whether all backends train the same network, as a table or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from nnc import backend as backends
+from nnc.backend import Backend
+from nnc.commands.output import print_diagnostics
+from nnc.commands.tables import print_table
+from nnc.elaborate import load
+from nnc.language.diagnostics import NncError
+from nnc.verify import Report, problems, verify
+from nnc.verify.lockstep import Check
+from nnc.verify.report import BackendReport, FreeRun
+from nnc.verify.streams import Stream
+
+COLUMNS = (
+    "", "weights", "draws", "step, f32", "worst", "step, f64", "worst", "run, f64", "run, f32", "",
+)  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> int:
+    chosen = _backends(args.backends)
+    program = load(args.file, overrides=dict(args.set))
+    names = program.trainings if args.train is None else [args.train]
+    trainings = [program.training(name) for name in names or [None]]
+    console = Console(file=sys.stderr)
+    reports = []
+    for training in trainings:
+        with console.status("") as status:
+            reports.append(
+                verify(training, chosen, steps=args.steps, bisect=args.bisect, notice=status.update)
+            )
+    if args.json:
+        print(json.dumps([report.to_json() for report in reports], indent=2))
+    for report in reports:
+        if not args.json:
+            print_report(report)
+        print_diagnostics(problems(report))
+    return 0 if all(report.passed for report in reports) else 1
+
+
+def _backends(names: str | None) -> dict[str, Backend]:
+    """Those named, or all whose frameworks are here; a note for each that is left out."""
+    if names is not None:
+        return {name: backends.get(name) for name in filter(None, map(str.strip, names.split(",")))}
+    found = {}
+    for name in backends.installed():
+        try:
+            found[name] = backends.get(name)
+        except NncError as missing:
+            print(f"left out: {missing.diagnostics[0].message}", file=sys.stderr)
+    return found
+
+
+def print_report(report: Report) -> None:
+    """A row a backend; errors in units of their tolerance, above 1 too large."""
+    title = (
+        f"{report.training}: {report.steps} steps, {'smooth' if report.smooth else 'not smooth'}"
+    )
+    print_table(title, COLUMNS, map(_row, report.backends))
+    for text in _remarks(report):
+        print(text)
+
+
+def _row(report: BackendReport) -> list[str]:
+    narrow, wide = report.lockstep["f32"], report.lockstep["f64"]
+    return [
+        report.version,
+        _stream(report.init),
+        _stream(report.draws),
+        *_check(narrow),
+        *_check(wide),
+        _free(report.free["f64"]),
+        _free(report.free["f32"]),
+        "ok" if report.passed else "FAILED",
+    ]
+
+
+def _stream(stream: Stream) -> str:
+    return "equal" if stream.equal else "differ"
+
+
+def _check(check: Check) -> tuple[str, str]:
+    where = f"{check.output}, {check.at.rpartition(' at ')[2]}" if check.ratio else ""
+    return figure(check.ratio), where
+
+
+def _free(free: FreeRun) -> str:
+    return f"{free.difference:.1e}" + ("" if free.ratio is None else f" ({figure(free.ratio)})")
+
+
+def figure(ratio: float) -> str:
+    return f"{ratio:.2g}" if math.isfinite(ratio) else "inf"
+
+
+def _remarks(report: Report) -> Iterator[str]:
+    yield "step: the largest error over its tolerance"
+    yield "run: the largest relative difference of losses, and of anything over its tolerance"
+    ties = {b.name: sum(c.ties for c in b.lockstep.values()) for b in report.backends}
+    for name, count in ties.items():
+        if count:
+            yield f"{name}: {count} decisions hung on a rounding and fell the other way"
