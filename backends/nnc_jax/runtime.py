@@ -35,4 +35,5 @@ def from_numpy(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
 
 def to_numpy(arrays: dict[str, jax.Array]) -> dict[str, np.ndarray]:
     """Copies of JAX arrays, which outlive their being consumed by a step."""
-    return {name: np.array(value) for name, value in jax.device_get(arrays).items()}
+    host = jax.device_get(arrays)
+    return {name: np.array(host[name]) for name in arrays}
