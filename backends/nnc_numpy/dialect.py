@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nnc.backend import random_streams
-from nnc.emit import LOOPS, Dialect
+from nnc.emit import LOOPS, Dialect, Printer
+from nnc.emit.updates import Loop
 from nnc_numpy import runtime
 from nnc_numpy.emitters import EMITTERS
+from nnc_numpy.updates import print_updates
 
 
 class NumpyDialect(Dialect):
@@ -14,10 +18,19 @@ class NumpyDialect(Dialect):
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
     statements = LOOPS
-    helpers = (runtime.random_bits, runtime.bits32, random_streams.bits64, random_streams.tag)
+    helpers = (
+        runtime.random_bits,
+        runtime.bits32,
+        runtime.pieces,
+        random_streams.bits64,
+        random_streams.tag,
+    )
 
     def needs(self) -> str:
         return "NumPy 2 alone"
+
+    def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
+        print_updates(printer, loops)
 
 
 NUMPY = NumpyDialect()

@@ -14,7 +14,7 @@ import numpy as np
 from nnc_numpy import NUMPY
 
 from nnc.emit import COMPARE, Dialect, Expr, Helper, Printer, infix
-from nnc.emit.updates import Loop
+from nnc.emit.updates import Loop, is_view_of_state
 from nnc.ir.graph import Value
 from nnc.ir.program import Forward, Step, Training
 from nnc.ir.types import NUMPY_DTYPES, dtype_of
@@ -23,7 +23,7 @@ from nnc_torch.emitters import EMITTERS, MODULE_EMITTERS
 from nnc_torch.host import UNSIGNED
 from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
 from nnc_torch.modules import class_texts, forward_text, method_names
-from nnc_torch.updates import is_view_of_state, print_updates
+from nnc_torch.updates import print_updates
 
 HELPERS = tuple(
     f for f in vars(runtime).values() if getattr(f, "__module__", "") == runtime.__name__

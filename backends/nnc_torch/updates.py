@@ -7,16 +7,21 @@ long as it is one, since these are what the kernels add to a list: `add`, `addcm
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from nnc.emit import ADD, MUL, UNARY, Dialect, Expr, Printer, reads
-from nnc.emit.updates import Loop, hole_table, print_loop, state_key, state_name
+from nnc.emit.updates import (
+    Loop,
+    hole_table,
+    print_loop,
+    settle_readers,
+    state_entries,
+    state_key,
+    state_name,
+)
 from nnc.ir.graph import Graph, Node, Value
-
-VIEWS = ("reshape", "transpose", "slice", "broadcast", "reverse")
 
 #: functions of one list
 UNARY_OPS = frozenset(
@@ -76,7 +81,7 @@ class Sum:
 
 # ---------------------------------------------------------------- all loops of a step
 def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
-    settle_readers(printer, loops)
+    settle_readers(printer, loops, "clone")
     for loop in loops:
         try:
             formula = Formula(printer, loop)
@@ -85,34 +90,6 @@ def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
             print_loop(printer, loop)
         else:
             formula.print()
-
-
-def settle_readers(printer: Printer, loops: Sequence[Loop]) -> None:
-    """Compute now what would read an old parameter after it has been written to."""
-    graph = printer.graph
-    old = {
-        expr.text
-        for value, expr in printer.exprs.items()
-        if expr.is_name and is_view_of_state(graph, value)
-    }
-    looped = {path for loop in loops for path in loop.paths}
-    waiting = [value for name, value in graph.outputs.items() if name not in looped]
-    waiting += [hole for loop in loops for member in loop.members for hole in member.holes]
-    for value in waiting:
-        expr = printer.read(value)
-        if is_view_of_state(graph, value):
-            printer.bind(value, printer.dialect.method(expr, "clone"))
-            printer.assign(value, printer.read(value))
-        elif not expr.is_name and old & set(re.findall(r"\w+", expr.text)):
-            printer.assign(value, expr)
-
-
-def is_view_of_state(graph: Graph, value: Value) -> bool:
-    """Whether `value` has its elements in an entry of the state."""
-    node = graph.producer(value)
-    while node.op in VIEWS:
-        node = graph.producer(node.operands[0])
-    return node.op == "input" and node.attrs["kind"] == "state"
 
 
 # ---------------------------------------------------------------- one loop
@@ -145,7 +122,7 @@ class Formula:
         for name, value in zip(self.holes, first.holes, strict=True):
             self.values[value] = Sum((Term(name),))
         self.shape = self.graph.type(first.outputs["{path}"]).shape
-        for template, value in sorted(first.state.items(), key=lambda item: item[0] != "{path}"):
+        for template, value in state_entries(first):
             name = names.new(state_name(template))
             self.lists[name] = template
             self.values[value] = Sum((Term(name),))

@@ -9,7 +9,8 @@ only the parameter, its moments and its gradient exchanged, are printed once:
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import re
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnc.emit.expressions import Expr
@@ -160,17 +161,39 @@ def print_loops(printer: Printer, loops: list[Loop]) -> None:
 
 
 def print_loop(printer: Printer, loop: Loop) -> None:
+    """A loop that gives each entry of the state its new value."""
+    table, holes, inner = open_loop(printer, loop)
+    first, body, depth = loop.members[0], printer.body, printer.depth
+    target = holes[0] if len(holes) == 1 else f"({', '.join(holes)})"
+    body.add(depth, f"for path, {target} in {table}.items():")
+    for template, value in state_entries(first):
+        name = printer.names.new(state_name(template))
+        body.add(depth + 1, f"{name} = state[{state_key(template)}]")
+        inner.bind(value, Expr(name))
+        inner.take_over(value, first.outputs[template], first.nodes)
+    inner.print(first.nodes)
+    for template, value in first.outputs.items():
+        if template != "{path}":
+            body.add(depth + 1, f"state[{state_key(template)}] = {inner.explicit(value)}")
+    body.add(depth + 1, inner.fitted("state[path] = ", first.outputs["{path}"], depth + 1))
+    body.place = ""
+
+
+def open_loop(printer: Printer, loop: Loop) -> tuple[str, list[str], Printer]:
+    """What differs from parameter to parameter, printed as a table; a name for each part of an
+    entry; and a printer of the loop's body, where these and numbers are bound.
+
+    The name of the table comes first.
+    """
     first = loop.members[0]
     body, names, depth = printer.body, printer.names, printer.depth
     table = names.new("gradients")
     body.add(depth, f"{table} = {hole_table(printer, loop)}")
     holes = [names.new(wish) for wish in ("grad", "other")[: len(first.holes)]]
-    target = holes[0] if len(holes) == 1 else f"({', '.join(holes)})"
     body.section("update")
     if first.nodes[-1].origin:
         places = (f"{origin.file}:{origin.line}" for origin in first.nodes[-1].origin)
         body.comment(depth, ", ".join(places))
-    body.add(depth, f"for path, {target} in {table}.items():")
 
     inner = printer.inside(printer.graph, 1)
     inner.commented = False
@@ -183,23 +206,18 @@ def print_loop(printer: Printer, loop: Loop) -> None:
         for nodes in zip(*(member.nodes for member in loop.members), strict=True)
         if len({node.name for node in nodes}) > 1
     }
-    for template, value in sorted(first.state.items(), key=lambda item: item[0] != "{path}"):
-        name = names.new(state_name(template))
-        body.add(depth + 1, f"{name} = state[{state_key(template)}]")
-        inner.bind(value, Expr(name))
-        inner.take_over(value, first.outputs[template], first.nodes)
     for node in first.nodes:
         for read in reads(printer.graph, node):
             constant = printer.graph.producer(read.value)
             if constant.op == "const" and not constant.type.rank:
                 number = constant.attrs["value"]
                 inner.bind(read.value, printer.dialect.literal(number, constant.type.dtype))
-    inner.print(first.nodes)
-    for template, value in first.outputs.items():
-        if template != "{path}":
-            body.add(depth + 1, f"state[{state_key(template)}] = {inner.explicit(value)}")
-    body.add(depth + 1, inner.fitted("state[path] = ", first.outputs["{path}"], depth + 1))
-    body.place = ""
+    return table, holes, inner
+
+
+def state_entries(member: Member) -> list[tuple[str, Value]]:
+    """The entries that an update reads, by template, the parameter first."""
+    return sorted(member.state.items(), key=lambda item: item[0] != "{path}")
 
 
 def hole_table(printer: Printer, loop: Loop) -> str:
@@ -224,3 +242,38 @@ def state_name(template: str) -> str:
 def state_key(template: str) -> str:
     """The path of an entry in the terms of `path`, as Python."""
     return "path" if template == "{path}" else f'f"{template}"'
+
+
+# ---------------------------------------------------------------- updates in place
+VIEWS = ("reshape", "transpose", "slice", "broadcast", "reverse")
+
+
+def settle_readers(printer: Printer, loops: Sequence[Loop], copy: str) -> None:
+    """Compute now what would read an old parameter after it has been written to in place.
+
+    `copy` is the method of an array that copies it.
+    """
+    graph = printer.graph
+    old = {
+        expr.text
+        for value, expr in printer.exprs.items()
+        if expr.is_name and is_view_of_state(graph, value)
+    }
+    looped = {path for loop in loops for path in loop.paths}
+    waiting = [value for name, value in graph.outputs.items() if name not in looped]
+    waiting += [hole for loop in loops for member in loop.members for hole in member.holes]
+    for value in waiting:
+        expr = printer.read(value)
+        if is_view_of_state(graph, value):
+            printer.bind(value, printer.dialect.method(expr, copy))
+            printer.assign(value, printer.read(value))
+        elif not expr.is_name and old & set(re.findall(r"\w+", expr.text)):
+            printer.assign(value, expr)
+
+
+def is_view_of_state(graph: Graph, value: Value) -> bool:
+    """Whether `value` has its elements in an entry of the state."""
+    node = graph.producer(value)
+    while node.op in VIEWS:
+        node = graph.producer(node.operands[0])
+    return node.op == "input" and node.attrs["kind"] == "state"

@@ -1,13 +1,14 @@
 """How emitted source reads: names, comments, loops, brackets."""
 
 from collections.abc import Callable
+from textwrap import indent
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnc_numpy import backend
+from nnc_numpy import backend, runtime
 
 from nnc.emit.expressions import dim_text
 from nnc.emit.functions import scalars_function
@@ -163,9 +164,34 @@ def test_slices(text: str) -> None:
 # ---------------------------------------------------------------- steps
 def test_alike_updates_are_one_loop() -> None:
     text = body(backend.emit(digits()), "classify")
-    assert text.count("for path, grad in gradients.items():") == 1
+    assert text.count("for path, whole in gradients.items():") == 1
     assert text.count("np.sqrt") == 1
-    assert 'state[f"@opt/adamw/m/{path}"] = m' in text
+
+
+UPDATE = """
+for p, m, v, grad in pieces(
+    state[path], state[f"@opt/adamw/m/{path}"], state[f"@opt/adamw/v/{path}"], whole
+):
+    m *= 0.9
+    m += 0.1 * grad
+    v *= 0.999
+    v += 0.001 * (grad * grad)
+"""
+
+
+def test_updates_are_made_in_place_and_in_pieces() -> None:
+    text = body(backend.emit(digits()), "classify")
+    assert indent(UPDATE, " " * 4).strip("\n") in text
+
+
+def test_pieces_are_views_of_all_elements_once() -> None:
+    x, y = np.zeros((100, 200)), np.arange(20_000.0).reshape(100, 200)
+    for part, other in runtime.pieces(x, y):
+        part += other
+    np.testing.assert_array_equal(x, y)
+    for part, other in runtime.pieces(x.T, y.T):
+        part += other
+    np.testing.assert_array_equal(x, 2 * y)
 
 
 def test_a_step_has_its_sections_and_places() -> None:

@@ -1,0 +1,139 @@
+"""Updates of many parameters in place, piece by piece.
+
+An update reads and writes each element of several arrays a dozen times.  Done for a whole array at
+once, every pass goes through memory; done for pieces that fit the cache, only the first does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from nnc.emit import Expr, Printer, reads
+from nnc.emit.updates import (
+    Loop,
+    Member,
+    open_loop,
+    settle_readers,
+    state_entries,
+    state_key,
+    state_name,
+)
+from nnc.ir.graph import Node, Value
+from nnc_numpy import runtime
+
+#: op -> its operator
+OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
+#: op -> its function, which can write into an array that there is
+FUNCTIONS = {
+    "add": "np.add", "sub": "np.subtract", "mul": "np.multiply", "div": "np.divide",
+    "maximum": "np.maximum", "minimum": "np.minimum",
+}  # fmt: skip
+
+
+def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
+    settle_readers(printer, loops, "copy")
+    for loop in loops:
+        print_update(printer, loop)
+
+
+def print_update(printer: Printer, loop: Loop) -> None:
+    first, body, depth = loop.members[0], printer.body, printer.depth
+    table, holes, inner = open_loop(printer, loop)
+    inner.depth += 1
+    entries = dict(state_entries(first))
+    templates = list(dict.fromkeys([*entries, *first.outputs]))
+    names = {template: printer.names.new(state_name(template)) for template in templates}
+    for template, value in entries.items():
+        inner.bind(value, Expr(names[template]))
+    wholes = [printer.names.new(wish) for wish in ("whole", "other_whole")[: len(holes)]]
+    target = wholes[0] if len(wholes) == 1 else f"({', '.join(wholes)})"
+    body.add(depth, f"for path, {target} in {table}.items():")
+    arrays = [*(f"state[{state_key(template)}]" for template in templates), *wholes]
+    pieces = f"{printer.helper(runtime.pieces)}({', '.join(arrays)})"
+    body.add(depth + 1, f"for {', '.join([*names.values(), *holes])} in {pieces}:")
+    Storing(inner, first, names).print()
+    body.place = ""
+
+
+@dataclass
+class Storing:
+    """Prints the nodes of one update; new values of the state go into the old ones' arrays."""
+
+    printer: Printer
+    member: Member
+    names: dict[str, str]  # template -> the array's variable
+    left: Counter[Value] = field(default_factory=Counter)  # readers that are still to come
+
+    def print(self) -> None:
+        nodes, outputs = self.member.nodes, self.member.outputs
+        templates = {value: template for template, value in outputs.items()}
+        for node in nodes:
+            self.left.update(read.value for read in reads(self.printer.graph, node))
+        stored: set[str] = set()
+        for node in nodes:
+            self.left.subtract(read.value for read in reads(self.printer.graph, node))
+            template = templates.get(Value(node.id), "")
+            if template and self.is_free(template):
+                self.settle(self.names[template])
+                self.store(node, self.names[template])
+                stored.add(template)
+            else:
+                self.printer.print_node(node)
+        self.copy({t: value for t, value in outputs.items() if t not in stored})
+
+    def is_free(self, template: str) -> bool:
+        """Whether nothing needs the old value any more."""
+        old = self.member.state.get(template)
+        return old is None or (self.left[old] == 0 and old not in self.member.outputs.values())
+
+    def settle(self, name: str) -> None:
+        """Compute what still reads the array `name` before it changes."""
+        for value, expr in list(self.printer.exprs.items()):
+            is_open = self.left[value] > 0 or value in self.member.outputs.values()
+            if is_open and not expr.is_name and name in re.findall(r"\w+", expr.text):
+                self.printer.variable(value)
+
+    def store(self, node: Node, name: str) -> None:
+        """`name` becomes the value of `node`, which may read it."""
+        printer = self.printer
+        operands = [printer.operand(read, node) for read in reads(printer.graph, node)]
+        texts = [expr.text for expr in operands]
+        body, depth, symbol = printer.body, printer.depth, OPERATORS.get(node.op)
+        if symbol and texts[1] == name and node.op in ("add", "mul"):
+            texts.reverse()
+        if symbol and texts[0] == name:
+            body.add(depth, f"{name} {symbol}= {texts[1]}")
+        elif node.op in ("add", "sub") and (factor := self.scaled(node, operands[0], name)):
+            body.add(depth, f"{name} *= {factor}")
+            body.add(depth, f"{name} {symbol}= {texts[1]}")
+        elif node.op in FUNCTIONS:
+            body.add(depth, f"{FUNCTIONS[node.op]}({', '.join(texts)}, out={name})")
+        else:
+            body.add(depth, f"{name}[:] = {printer.compose(node).text}")
+        printer.bind(Value(node.id), Expr(name))
+
+    def scaled(self, node: Node, left: Expr, name: str) -> str:
+        """The number `c`, where `node` is `c * name` plus or minus what does not read `name`."""
+        factor = re.fullmatch(rf"(\S+) \* {name}|{name} \* (\S+)", left.text)
+        right = self.printer.operand(reads(self.printer.graph, node)[1], node).text
+        if factor is None or name in re.findall(r"\w+", right):
+            return ""
+        graph = self.printer.graph
+        product = reads(graph, graph.producer(reads(graph, node)[0].value))
+        has_number = any(not graph.type(read.value).rank for read in product)
+        return (factor[1] or factor[2]) if has_number else ""
+
+    def copy(self, outputs: dict[str, Value]) -> None:
+        """Give the state what could not be stored when it was computed."""
+        printer = self.printer
+        for value in outputs.values():
+            if printer.read(value).text in self.names.values():
+                printer.bind(value, printer.dialect.method(printer.read(value), "copy"))
+            printer.variable(value)
+        for template, value in outputs.items():
+            printer.body.add(
+                printer.depth, f"{self.names[template]}[:] = {printer.read(value).text}"
+            )
