@@ -61,7 +61,7 @@ def test_each_keyword_is_explained() -> None:
 
 def test_the_tables_are_those_of_the_code() -> None:
     names = ", ".join(path.name for path in stale())
-    assert not names, f"run `python -m tests.docs.tables`: {names} is out of date"
+    assert not names, f"run `make docs`: {names} is out of date"
 
 
 def test_the_builtin_functions_are_those_that_exist() -> None:
