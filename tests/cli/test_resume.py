@@ -22,6 +22,9 @@ from .conftest import write_points
 
 Capture = pytest.CaptureFixture[str]
 BACKENDS = ("numpy", "jax", "torch")
+#: one worker, so that the runs are made once
+pytestmark = pytest.mark.xdist_group("resume")
+
 PAIRS = list(product(BACKENDS, BACKENDS))
 
 #: everything that a state may hold: weights, buffers, two moments of AdamW, and of the data what
