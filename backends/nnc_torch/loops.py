@@ -12,7 +12,7 @@ from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, need
 from nnc.emit.loops import carry_name, carry_on
 from nnc.ir.graph import Graph, Node, Value
 from nnc_torch import runtime
-from nnc_torch.relu import print_gt, print_where
+from nnc_torch.relu import print_le, print_where
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad, settle
 
 
@@ -155,7 +155,7 @@ STATEMENTS: dict[str, Statement] = {
     **LOOPS,
     "scan": print_scan,
     "where": print_where,
-    "gt": print_gt,
+    "le": print_le,
     "max_pool": print_max_pool,
     "max_pool_grad": print_max_pool_grad,
 }

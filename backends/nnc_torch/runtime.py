@@ -44,13 +44,8 @@ def sign(x: Tensor) -> Tensor:
     return torch.where(x.isnan(), x, x.sign())
 
 
-def relu(x: Tensor) -> Tensor:
-    """x where it is positive, else 0, also where it is nan."""
-    return torch.relu(x).nan_to_num(0.0, torch.inf, -torch.inf)
-
-
 def relu_grad(dy: Tensor, y: Tensor) -> Tensor:
-    """The cotangent of the x of `y = relu(x)`: dy where y is positive, else 0."""
+    """The cotangent of the x of `y = relu(x)`: dy, but 0 where y is 0."""
     return torch.ops.aten.threshold_backward(dy, y, 0)
 
 

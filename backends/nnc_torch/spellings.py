@@ -100,6 +100,8 @@ def extremum(function: str, bound: str) -> Emitter:
     """`x.clamp(min=0.0)` where one operand is a number, else `torch.maximum(x, y)`."""
 
     def emit(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
+        if is_relu(node, x, y):
+            return site.dialect.call("torch.relu", y)
         if x.weak and not y.weak:
             x, y = y, x
         if y.weak and not x.weak and y.text not in ("torch.nan",):
@@ -107,6 +109,19 @@ def extremum(function: str, bound: str) -> Emitter:
         return site.dialect.call(function, x, y)
 
     return emit
+
+
+def is_relu(node: Node, x: Expr, y: Expr) -> bool:
+    """Whether it is the larger of 0 and y, and at 0 the first of them, which takes the gradient."""
+    zero = x.weak and x.text in ("0.0", "-0.0")
+    return node.op == "maximum" and node.type.is_float and bool(zero) and not y.weak
+
+
+def larger(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
+    """`maximum` where autograd goes through: of equals the first gets the whole gradient."""
+    if is_relu(node, x, y):
+        return site.dialect.call("torch.relu", y)
+    return site.dialect.call(site.helper(runtime.maximum), x, y)
 
 
 def negative(site: Site, node: Node, x: Expr) -> Expr:

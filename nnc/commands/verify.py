@@ -17,6 +17,7 @@ from nnc.commands.tables import print_table
 from nnc.elaborate import load
 from nnc.language.diagnostics import NncError
 from nnc.verify import Report, problems, verify
+from nnc.verify.expected import Error
 from nnc.verify.lockstep import Check
 from nnc.verify.report import BackendReport, FreeRun
 from nnc.verify.streams import Stream
@@ -24,6 +25,10 @@ from nnc.verify.streams import Stream
 COLUMNS = (
     "", "weights", "draws", "step, f32", "worst", "step, f64", "worst", "run, f64", "run, f32", "",
 )  # fmt: skip
+
+PRECISIONS = ("f32", "f64")
+#: rows of the table of weights; those farthest off come first
+MOST_WEIGHTS = 30
 
 
 def run(args: argparse.Namespace) -> int:
@@ -66,6 +71,7 @@ def print_report(report: Report) -> None:
         f"{report.training}: {report.steps} steps, {'smooth' if report.smooth else 'not smooth'}"
     )
     print_table(title, COLUMNS, map(_row, report.backends))
+    print_table("", *_errors(report))
     for text in _remarks(report):
         print(text)
 
@@ -84,13 +90,32 @@ def _row(report: BackendReport) -> list[str]:
     ]
 
 
+def _errors(report: Report) -> tuple[list[str], list[list[str]]]:
+    """A row a weight: the largest error of any step and its ratio to the tolerance, by backend."""
+    checks = {f"{b.name}, {p}": b.lockstep[p].errors for b in report.backends for p in PRECISIONS}
+    shown = [name for name in report.weights if any(name in errors for errors in checks.values())]
+    shown.sort(key=lambda name: -max(e[name].ratio for e in checks.values() if name in e))
+    rows = [
+        [name, *(_error(errors[name]) if name in errors else "" for errors in checks.values())]
+        for name in shown[:MOST_WEIGHTS]
+    ]
+    if len(shown) > MOST_WEIGHTS:
+        rows.append([f"{len(shown) - MOST_WEIGHTS} more", *("" for _ in checks)])
+    return ["weight", *checks], rows
+
+
+def _error(error: Error) -> str:
+    return f"{error.difference:.1e} ({figure(error.ratio)})" if error.ratio else "0"
+
+
 def _stream(stream: Stream) -> str:
     return "equal" if stream.equal else "differ"
 
 
 def _check(check: Check) -> tuple[str, str]:
-    where = f"{check.output}, {check.at.rpartition(' at ')[2]}" if check.ratio else ""
-    return figure(check.ratio), where
+    worst = check.worst
+    where = f"{check.output}, {worst.at.rpartition(' at ')[2]}" if worst.ratio else ""
+    return figure(worst.ratio), where
 
 
 def _free(free: FreeRun) -> str:
@@ -102,7 +127,7 @@ def figure(ratio: float) -> str:
 
 
 def _remarks(report: Report) -> Iterator[str]:
-    yield "step: the largest error over its tolerance"
+    yield "step: the largest error over its tolerance; of each weight the error, and in () the same"
     yield "run: the largest relative difference of losses, and of anything over its tolerance"
     ties = {b.name: sum(c.ties for c in b.lockstep.values()) for b in report.backends}
     for name, count in ties.items():

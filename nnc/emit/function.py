@@ -108,7 +108,40 @@ def needed(graph: Graph, targets: Iterable[Value]) -> list[Node]:
         if id not in found:
             found.add(id)
             stack.extend(read.value.node for read in reads(graph, graph.node(id)))
-    return [node for node in graph if node.id in found]
+    return just_in_time(graph, [node for node in graph if node.id in found])
+
+
+def just_in_time(graph: Graph, nodes: list[Node]) -> list[Node]:
+    """`nodes` with those that depend on no data (masks, counts) right before their first reader."""
+    sources = {node.id: [read.value.node for read in reads(graph, node)] for node in nodes}
+    given = {node.id for node in nodes if node.op == "input"}
+    scalars = {id for id in given if graph.node(id).attrs["kind"] == "scalar"}
+    waiting: dict[int, Node] = {}
+    order: list[Node] = []
+    for node in nodes:
+        if node.id not in given and all(id in scalars or id in waiting for id in sources[node.id]):
+            waiting[node.id] = node
+        else:
+            order += [*called(sources, waiting, sources[node.id]), node]
+    return order + called(sources, waiting, list(waiting))
+
+
+def called(
+    sources: dict[int, list[int]], waiting: dict[int, Node], wanted: Sequence[int]
+) -> list[Node]:
+    """Those of `wanted` that are `waiting`, after what they read; they wait no longer."""
+    order: list[Node] = []
+    stack = [id for id in reversed(wanted) if id in waiting]
+    while stack:
+        id = stack[-1]
+        before = [source for source in sources[id] if source in waiting]
+        if before and id in waiting:
+            stack += reversed(before)
+        else:
+            stack.pop()
+            if id in waiting:
+                order.append(waiting.pop(id))
+    return order
 
 
 class Printer:

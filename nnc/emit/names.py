@@ -8,7 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 
-from nnc.ir.graph import Graph, Node
+from nnc.ir.graph import Array, Graph, Node, Value
 
 #: what the result of an op is called where nothing in the program names it
 NOUNS = {
@@ -50,12 +50,26 @@ def noun(graph: Graph, node: Node, prefix: str = "") -> str:
         return identifier(node.name.replace(prefix, "", 1) if prefix else node.name)
     if node.op == "lt" and graph.producer(node.operands[0]).op == "random_bits":
         return "keep"
+    if node.op == "maximum" and is_zero(graph, node.operands[0]):
+        return "relu"
     if node.op == "mul" and not node.type.rank:
         return "factor"
     scope = node.origin[0].scope.rsplit(".", 1)[-1] if node.origin else ""
     if scope and node.op in LAYER_OPS:
         return identifier(scope)
     return NOUNS.get(node.op, identifier(node.op))
+
+
+def is_zero(graph: Graph, value: Value) -> bool:
+    """Whether `value` is a constant full of zeros."""
+    node = graph.producer(value)
+    while node.op == "broadcast":
+        node = graph.producer(node.operands[0])
+    return (
+        node.op == "const"
+        and not isinstance(node.attrs["value"], Array)
+        and not node.attrs["value"]
+    )
 
 
 class Names:

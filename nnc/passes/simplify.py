@@ -109,6 +109,21 @@ def idle(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor |
     return operands[0] if IDLE[node.op](node, operands[0]) else None
 
 
+#: comparisons with their operands exchanged
+MIRRORED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
+
+
+@rule(*MIRRORED)
+def constant_on_the_right(
+    builder: Builder, node: Node, operands: tuple[Tensor, ...]
+) -> Tensor | None:
+    left, right = (splat(builder.graph, x.value) for x in operands)
+    if left is None or right is not None:
+        return None
+    mirrored: Tensor = operands[1].emit(MIRRORED[node.op], operands[0])
+    return mirrored
+
+
 # ---------------------------------------------------------------- one op after another
 @rule("reshape")
 def reshape_of_reshape(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:

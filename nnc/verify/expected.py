@@ -22,6 +22,15 @@ SAFETY = 32.0
 
 
 @dataclass(frozen=True)
+class Error:
+    """The largest error of an output, as a `difference` and over its tolerance; `at` which call."""
+
+    ratio: float = 0.0
+    difference: float = 0.0
+    at: str = ""
+
+
+@dataclass(frozen=True)
 class Expected:
     """`values` in exact arithmetic; `spread` is how far rounding takes each element from them."""
 
@@ -32,6 +41,20 @@ class Expected:
         """The largest error of an output over its tolerance; above 1 it is wrong."""
         ratios = self.ratios(name, found)
         return float(np.max(ratios, initial=0.0))
+
+    def errors(self, found: Mapping[str, Any], at: str) -> dict[str, Error]:
+        """The error of each output of the call `at`."""
+        return {
+            name: Error(self.ratio(name, value), self.difference(name, value), at)
+            for name, value in found.items()
+        }
+
+    def difference(self, name: str, found: Any) -> float:
+        """The largest absolute error of an output."""
+        value = self.values[name]
+        if np.shape(found) != value.shape:
+            return np.inf
+        return float(np.max(difference(found, value), initial=0.0))
 
     def ratios(self, name: str, found: Any) -> np.ndarray:
         """Error over tolerance for each element; infinite where the shape is another."""

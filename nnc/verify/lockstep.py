@@ -8,12 +8,12 @@ made is compared with the graph they were given, so that a fault of a pass is no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from nnc.backend import Backend
-from nnc.verify.expected import Expected, expect
+from nnc.verify.expected import Error, Expected, expect
 from nnc.verify.loops import inside
 from nnc.verify.montecarlo import Machine
 from nnc.verify.parts import Case, Emitted, Inputs, Variant
@@ -23,27 +23,37 @@ from nnc.verify.twin import Arrays
 
 @dataclass(frozen=True)
 class Check:
-    """The largest error over its tolerance, where it is, and how many decisions fell otherwise.
+    """The largest error of each output, and how many decisions fell otherwise in how many calls.
 
     A decision (a comparison, the place of a maximum) may fall otherwise where it hangs on a
     rounding; what follows from it is then expected.
     """
 
-    ratio: float = 0.0
-    output: str = ""
-    at: str = ""
+    errors: Mapping[str, Error] = field(default_factory=dict)
     ties: int = 0
     calls: int = 0
 
     @property
+    def output(self) -> str:
+        """The output that is farthest off, without its `@`."""
+        worst = max(self.errors, key=lambda name: self.errors[name].ratio, default="")
+        return worst.removeprefix("@")
+
+    @property
+    def worst(self) -> Error:
+        return max(self.errors.values(), key=lambda error: error.ratio, default=Error())
+
+    @property
     def passed(self) -> bool:
-        return self.ratio <= 1.0
+        return self.worst.ratio <= 1.0
 
     def __or__(self, other: Check) -> Check:
         """Both checks as one."""
-        worst = self if self.ratio >= other.ratio else other
-        calls, ties = self.calls + other.calls, self.ties + other.ties
-        return Check(worst.ratio, worst.output, worst.at, ties, calls)
+        errors = dict(self.errors)
+        for name, error in other.errors.items():
+            if name not in errors or errors[name].ratio < error.ratio:
+                errors[name] = error
+        return Check(errors, self.ties + other.ties, self.calls + other.calls)
 
 
 @dataclass(frozen=True)
@@ -81,7 +91,7 @@ class Lockstep:
         machines = self._machines(case, inputs)
         expected = expect(machines.meaning, machines.arithmetic, inputs.by_name)
         if self.variant.precision == "f64":
-            check = worst(case, expected, machines.optimized.run(inputs.by_name))
+            check = checked(case, expected, machines.optimized.run(inputs.by_name))
             if not check.passed and self.bad_pass is None:
                 self.bad_pass = case
             self.passes |= check
@@ -106,10 +116,10 @@ class Lockstep:
         return self.machines[key]
 
     def _judge(self, name: str, case: Case, expected: Expected, found: Arrays) -> None:
-        check = worst(case, expected, found)
+        check = checked(case, expected, found)
         if not check.passed and name not in self.faults:
             looked = examine(self.backends[name], self.variant, case, found)
-            check = Check(looked.ratio, looked.output, case.label, len(looked.pins), 1)
+            check = Check(looked.errors, len(looked.pins), 1)
             if not check.passed and looked.fault is not None:
                 self.faults[name] = self._in_loops(name, case, looked, looked.fault)
         self.checks[name] |= check
@@ -121,8 +131,6 @@ class Lockstep:
         return inside(self.backends[name], self.variant, case, looked.node, looked.pins, fault)
 
 
-def worst(case: Case, expected: Expected, found: Mapping[str, np.ndarray]) -> Check:
-    """The output of a call that is farthest off."""
-    ratios = {name: expected.ratio(name, found[name]) for name in expected.values}
-    output = max(ratios, key=lambda name: ratios[name], default="")
-    return Check(ratios.get(output, 0.0), output.removeprefix("@"), case.label, 0, 1)
+def checked(case: Case, expected: Expected, found: Mapping[str, np.ndarray]) -> Check:
+    """The errors of one call."""
+    return Check(expected.errors({name: found[name] for name in expected.values}, case.label), 0, 1)

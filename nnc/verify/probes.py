@@ -20,7 +20,7 @@ from nnc.ir.interpret import with_sizes
 from nnc.ir.types import NUMPY_DTYPES
 from nnc.ops.registry import OPS
 from nnc.train.places import in_library
-from nnc.verify.expected import Expected, expect
+from nnc.verify.expected import Error, Expected, expect
 from nnc.verify.montecarlo import Machine
 from nnc.verify.parts import Case, Emitted, Inputs, Variant
 from nnc.verify.twin import Arrays
@@ -57,8 +57,7 @@ class Examination:
     `pins` are the decisions that fell otherwise, as the backend took them; `node` is the op.
     """
 
-    ratio: float
-    output: str
+    errors: Mapping[str, Error]
     pins: Arrays
     fault: Fault | None = None
     node: int | None = None
@@ -104,14 +103,14 @@ def examine(backend: Backend, variant: Variant, case: Case, found: Arrays) -> Ex
         if wrong is None or not wrong.is_tie or len(pins) == MAX_TIES:
             break
         pins[probe_name(wrong.value)] = seen[probe_name(wrong.value)]
-    ratios = {name: expected.ratio(name, value) for name, value in found.items()}
-    output = max(ratios, key=lambda name: ratios[name])
+    errors = expected.errors(found, case.label)
+    output = max(errors, key=lambda name: errors[name].ratio)
     where = f"{case.label}, {variant.precision}"
-    looked = Examination(ratios[output], output.removeprefix("@"), pins)
+    looked = Examination(errors, pins)
     if wrong is not None:
         return replace(looked, fault=wrong.fault(graph, where), node=wrong.value.node)
-    if ratios[output] > 1:
-        return replace(looked, fault=_hidden(graph, output, ratios[output], where))
+    if errors[output].ratio > 1:
+        return replace(looked, fault=_hidden(graph, output, errors[output].ratio, where))
     return looked
 
 

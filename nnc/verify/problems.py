@@ -21,10 +21,10 @@ def problems(report: Report) -> list[Diagnostic]:
 def _passes(report: Report) -> Diagnostic:
     fault = report.pass_fault
     if fault is None:
-        check = report.passes
+        output, worst = report.passes.output, report.passes.worst
         return Diagnostic(
             CODE,
-            f"the passes change `{check.output}` in {check.at}: it is {_times(check.ratio)} off",
+            f"the passes change `{output}` in {worst.at}: it is {_times(worst.ratio)} off",
             help="`--bisect` names the pass",
         )
     message = f"the pass `{fault.brought_in_by}` changes what {_op(fault)} gives, in {fault.where}"
@@ -58,8 +58,8 @@ def _gates(backend: BackendReport) -> Iterator[str]:
     for precision, check in backend.lockstep.items():
         if not check.passed:
             yield (
-                f"`{backend.name}` computes another `{check.output}` in {check.at}, {precision}: "
-                f"it is {_times(check.ratio)} off"
+                f"`{backend.name}` computes another `{check.output}` in {check.worst.at}, "
+                f"{precision}: it is {_times(check.worst.ratio)} off"
             )
 
 

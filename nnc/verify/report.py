@@ -50,12 +50,16 @@ class BackendReport:
 
 @dataclass
 class Report:
-    """A training on all backends; `passes` is the optimized graph against the elaborated one."""
+    """A training on all backends; `passes` is the optimized graph against the elaborated one.
+
+    `weights` are the paths of weights and buffers, in the order of the program.
+    """
 
     program: str
     training: str
     steps: int
     smooth: bool
+    weights: list[str]
     order: dict[str, str]
     passes: Check
     pass_fault: Fault | None
@@ -106,9 +110,13 @@ def _stream(stream: Stream) -> dict[str, Any]:
 
 def _check(check: Check) -> dict[str, Any]:
     return {
-        "ratio": _number(check.ratio),
+        "ratio": _number(check.worst.ratio),
         "output": check.output,
-        "at": check.at,
+        "at": check.worst.at,
+        "errors": {
+            name: {"error": _number(error.difference), "ratio": _number(error.ratio)}
+            for name, error in check.errors.items()
+        },
         "ties": check.ties,
         "calls": check.calls,
         "passed": check.passed,

@@ -59,6 +59,7 @@ def verify(
         training=training.name,
         steps=min(steps, training.steps),
         smooth=smooth,
+        weights=[path for path, entry in training.state.items() if entry.kind != "optimizer"],
         order=streams.order_digest(training),
         passes=wide.passes,
         pass_fault=guilty_pass(twin, bad, passes) if bad is not None and bisect else None,

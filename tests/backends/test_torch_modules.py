@@ -196,7 +196,7 @@ def test_repeated_layers_are_a_loop(tmp_path: Path) -> None:
     assert "self.dense_1 = nn.ModuleList(Dense(5, 5) for _ in range(3))" in source
     assert forward_of(source, "Net") == (
         "x = self.dense_0(x)\n"
-        "x = relu(x)\n"
+        "x = torch.relu(x)\n"
         "for dense in self.dense_1:\n"
         "    x = dense(x)\n"
         "    x = torch.tanh(x)\n"

@@ -253,7 +253,7 @@ SPELLINGS: dict[str, Any] = {
         lambda a, b: a.emit("dot", b, contract=((0, 1), (0, 1)), batch=((), ())),
         (TensorType("f64", (4, 5, 2)), TensorType("f64", (4, 5, 3))),
     ),
-    "relu(x0)": (lambda a: (a > 0.0).where(a, 0.0), (F64,)),
+    "torch.relu(x0)": (lambda a: a.builder.full(0, "f64", a.shape).binary("maximum", a), (F64,)),
     "x0.flatten(1)": (lambda a: a.reshape((2, 12)), (TensorType("f64", (2, 3, 4)),)),
     "x0.unflatten(1, (3, 4))": (lambda a: a.reshape((2, 3, 4)), (TensorType("f64", (2, 12)),)),
     "x0.clamp(min=0.0)": (lambda a: a.binary("maximum", 0.0), (F64,)),
@@ -271,8 +271,10 @@ def test_spellings(text: str) -> None:
     assert returned(function, *types) == text
 
 
-def test_relu_of_what_is_no_number_is_0() -> None:
-    made = graph(lambda x: (x > 0.0).where(x, 0.0), TensorType("f64", (5,)))
+def test_relu_of_what_is_no_number_is_none() -> None:
+    made = graph(
+        lambda x: x.builder.full(0, "f64", (5,)).binary("maximum", x), TensorType("f64", (5,))
+    )
     values = np.array([np.nan, np.inf, -np.inf, -1.0, 2.0])
     assert_computes(made, [values], 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ class Wrong(NumpyBackend):
     name = "wrong"
 
     def emit(self, training: Training) -> str:
-        return super().emit(training).replace(" > 0.0", " < 0.0")
+        return super().emit(training).replace("np.maximum(0.0", "np.minimum(0.0")
 
     def version(self) -> str:
         return "wrong 1.0"
@@ -38,6 +39,10 @@ def test_a_table(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = (line for line in printed.split("\n") if "numpy 2" in line)
     assert [cell.strip() for cell in row.split("│")[2:4]] == ["equal", "equal"]
     assert "ok" in row
+    rows = [line.split("│") for line in printed.split("\n") if line.startswith("│ net.")]
+    errors = {row[1].strip(): row[2].strip() for row in rows}
+    assert set(errors) == {f"net.dense_{i}.{w}" for i in (0, 1) for w in "wb"}
+    assert all(re.fullmatch(r"\d\.\de-\d\d \(0\.\d+\)", error) for error in errors.values())
 
 
 def test_json(program: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,9 +63,11 @@ def test_a_wrong_backend_fails_and_its_op_is_shown(
     assert main(["verify", "fit.nn", "--steps", "2", "--bisect"]) == 1
     out, err = capsys.readouterr()
     assert "FAILED" in out
-    assert "`wrong` computes something else: `gt` in net is the first value that differs" in err
+    assert (
+        "`wrong` computes something else: `maximum` in net is the first value that differs" in err
+    )
     assert "fit.nn:12:" in err
-    assert "no pass is to blame, but how `wrong` spells `gt`" in err
+    assert "no pass is to blame, but how `wrong` spells `maximum`" in err
 
 
 def test_an_unknown_backend_is_an_error(program: Path, capsys: pytest.CaptureFixture[str]) -> None:

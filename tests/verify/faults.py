@@ -125,7 +125,7 @@ PLANTED = (
     Planted("clipped_below", "norm", Site("maximum", "clip_norm"), other("minimum")),
     Planted("norm_not_rooted", "norm", Site("sqrt", "clip_norm"), operand(0)),
     # relu, dropout, cross entropy and AdamW
-    Planted("relu_at_zero", "mlp", Site("gt", "relu"), other("ge")),
+    Planted("relu_at_zero", "mlp", Site("le", "relu"), other("lt")),
     Planted("dropout_scale", "mlp", Site("mul", "Dropout"), operand(0)),
     Planted("dropout_rate", "mlp", Site("lt", "Dropout"), other("ge")),
     Planted("other_stream", "mlp", Site("random_bits", "Dropout"), attribute(ordinal=1)),
