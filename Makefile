@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip -qq --no-input
 
-.PHONY: test demo lint format bench clean
+.PHONY: test demo lint format docs bench clean
 
 # Two workers with one BLAS thread each are faster on two cores than four threads in competition.
 test: $(INSTALLED)
-	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 demo: $(INSTALLED)
 	$(BIN)/nnc train models/digits.nn
@@ -23,6 +23,10 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Writes the tables of docs/ that come from the code.
+docs: $(INSTALLED)
+	$(BIN)/python -m tests.docs.tables
 
 bench: $(INSTALLED)
 	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done

@@ -226,7 +226,7 @@ def forward_function(
         )
     forward = by_name[instance] if instance else training.forwards[0]
     functions = {entry["name"]: entry["function"] for entry in module.PROGRAM["forwards"]}
-    return forward_of(module, functions[forward.name]), forward
+    return forward_of(module, functions[forward.name], training.file), forward
 
 
 def arguments(forward: Forward) -> dict[str, Any]:

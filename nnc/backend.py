@@ -38,6 +38,7 @@ __all__ = [
     "NncError",
     "Rewriter",
     "Sources",
+    "devices",
     "error",
     "get",
     "installed",
@@ -75,7 +76,7 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def get(name: str) -> Backend:
-    """The backend called `name`; NncError for an unknown one and for one without its framework."""
+    """The backend called `name`; NncError for one that is unknown, lacks its framework or fails."""
     backends = installed()
     if name not in backends:
         raise error(
@@ -83,22 +84,60 @@ def get(name: str) -> Backend:
             f"there is no backend `{name}`",
             help=suggest(name, backends) or f"installed are: {', '.join(backends) or 'none'}",
         )
+    entry = backends[name]
     try:
-        backend: Backend = backends[name].load()
+        backend = entry.load()
     except ModuleNotFoundError as missing:
-        raise error(
-            "E0902",
-            f"the backend `{name}` needs `{missing.name}`, which is not installed",
-            help=f"pip install 'nnc[{name}]'",
-        ) from None
+        root = (missing.name or "").partition(".")[0]
+        if root in ("nnc", entry.module.partition(".")[0]):  # its own files: nothing to install
+            raise _broken(entry, missing) from missing
+        raise _without_framework(entry, missing) from None
+    except Exception as problem:
+        raise _broken(entry, problem) from problem
+    if not isinstance(backend, Backend):
+        raise _broken(entry, f"`{entry.value}` has not all that a backend needs")
     return backend
+
+
+def _without_framework(entry: EntryPoint, missing: ModuleNotFoundError) -> NncError:
+    what = f"`{missing.name}`, which" if missing.name else f"what ({missing})"
+    is_ours = entry.dist is None or entry.dist.name == "nnc"
+    wanted = f"'nnc[{entry.name}]'" if is_ours or not missing.name else missing.name
+    return error(
+        "E0902",
+        f"the backend `{entry.name}` needs {what} is not installed",
+        help=f"pip install {wanted}",
+    )
+
+
+def _broken(entry: EntryPoint, problem: Exception | str) -> NncError:
+    text = f"{type(problem).__name__}: {problem}" if isinstance(problem, Exception) else problem
+    name = entry.dist.name if entry.dist is not None else entry.module.partition(".")[0]
+    return error(
+        "E0908",
+        f"the backend `{entry.name}` cannot be loaded: {' '.join(text.split())}",
+        help=f"`{name}` is not whole, or does not fit the version of its framework that is here",
+    )
+
+
+def devices(backend: Backend) -> list[str]:
+    """The devices of `backend`; NncError E0907 where its framework fails when it looks for them."""
+    try:
+        return backend.devices()
+    except Exception as problem:
+        text = " ".join(f"{type(problem).__name__}: {problem}".split())
+        raise error(
+            "E0907",
+            f"the framework of the backend `{backend.name}` finds no device",
+            help=f"it says: {text}",
+        ) from problem
 
 
 def require_device(backend: Backend, device: str) -> None:
     """NncError E0907 where the framework of `backend` does not find `device` here."""
-    devices = backend.devices()
-    if device not in devices:
-        raise _no_device(backend.name, device, f"it has: {', '.join(devices)}")
+    found = devices(backend)
+    if device not in found:
+        raise _no_device(backend.name, device, f"it has: {', '.join(found)}")
 
 
 def on_device(source: str, device: str) -> str:

@@ -22,6 +22,8 @@ def by_type(emitter: Emitter | None, op: str) -> Emitter:
         result = node.type.dtype in UNSIGNED
         if emitter is not None and not result and not any(is_host):
             return emitter(site, node, *xs)
+        if op not in NUMPY.emitters:  # it says where gradients go, and integers have none
+            return xs[0]
         operands = [
             x if host or x.weak else site.dialect.method(x, "numpy", "force=True")
             for x, host in zip(xs, is_host, strict=True)

@@ -302,7 +302,7 @@ class Formula:
         elif x.number is not None:
             return self.made(node, f"torch._foreach_add({base.a}, {x.number.text})")
         else:
-            return self.made(node, f"torch._foreach_clone({base.a})")
+            return self.made(node, f"[each.clone() for each in {base.a}]")
         for term in rest:
             self.lines.append(f"torch._foreach_{addition(self.dialect, name, term, '_')}")
         if x.number is not None:

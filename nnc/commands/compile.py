@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _compile(args: argparse.Namespace, compiled: object) -> str:
     backend = backends.get(args.backend)
+    if args.device is not None:
+        backends.require_device(backend, args.device)
     training: Training = compiled.training(args.train)  # type: ignore[attr-defined]
     passes = select(args.passes, args.no_pass)
     dumped = select(args.dump_after) if args.dump_after else ()

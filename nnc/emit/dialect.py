@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class Dialect:
     # ------------------------------------------------------------ the file
     def docstring(self, training: Training) -> list[str]:
         """The lines of the file's docstring."""
-        origin = f" from {training.file}" if training.file else ""
+        origin = f" from {PurePath(training.file).name}" if training.file else ""
         first = f'"""{training.name}{origin}: initial state, training steps, evaluation, inference.'
         return [first, "", f"Printed by nnc; needs {self.needs()}.", '"""']
 

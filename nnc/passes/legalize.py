@@ -25,6 +25,25 @@ def has_markers(graph: Graph) -> bool:
     )
 
 
+NATIVE, DECOMPOSED, DROPPED, REFUSED = "native", "decomposed", "dropped", "refused"
+
+
+def treatment(op: str, native: Collection[str]) -> str:
+    """What becomes of `op` on the way to a backend that spells the ops of `native`."""
+    if op in native or op == "input":  # an input is an argument of the function
+        return NATIVE
+    if op in MARKERS:
+        return DROPPED
+    return DECOMPOSED if OPS[op].composite else REFUSED
+
+
+def reason(op: str) -> str:
+    """Why a backend that does not spell `op` refuses it."""
+    if op == "gradient":
+        return "the autodiff pass expands it, and has not run on this graph"
+    return "it has no emitter for it, and the op has no decomposition"
+
+
 def legalize(graph: Graph, native: Collection[str], backend: str = "this backend") -> bool:
     """Expand in place every composite that is not `native`, also inside bodies and expansions.
 
@@ -39,19 +58,21 @@ def legalize(graph: Graph, native: Collection[str], backend: str = "this backend
     run_on_bodies(graph, on_body)
     rewriter = Rewriter(graph)
     for node in rewriter:
-        if node.op in MARKERS and node.op not in native:
+        what = treatment(node.op, native)
+        if what == REFUSED:
+            raise unsupported(node, backend)
+        if what == DROPPED:
             rewriter.replace_node(node, rewriter.operands(node)[:1])
-        elif node.op not in native and node.op != "input":
-            rewriter.replace_node(node, expansion(rewriter, node, backend))
+        elif what == DECOMPOSED:
+            rewriter.replace_node(node, expansion(rewriter, node))
             expanded = True
     return expanded
 
 
-def expansion(rewriter: Rewriter, node: Node, backend: str) -> tuple[Tensor, ...]:
-    """The results of `node` from the ops that it is made of."""
+def expansion(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...]:
+    """The results of the composite `node` from the ops that it is made of."""
     decompose = OPS[node.op].decompose
-    if decompose is None:
-        raise unsupported(node, backend)
+    assert decompose is not None
     with rewriter.builder.at(node.origin):
         results = decompose(*rewriter.operands(node), **node.attrs)
     return results if isinstance(results, tuple) else (results,)
@@ -59,9 +80,6 @@ def expansion(rewriter: Rewriter, node: Node, backend: str) -> tuple[Tensor, ...
 
 def unsupported(node: Node, backend: str) -> NncError:
     where = f"{node.origin[0].file}:{node.origin[0].line}: " if node.origin else ""
-    reason = (
-        "the autodiff pass expands it, and has not run on this graph"
-        if node.op == "gradient"
-        else "it has no emitter for it, and the op has no decomposition"
+    return error(
+        "E0903", f"{where}the backend `{backend}` cannot spell `{node.op}`: {reason(node.op)}"
     )
-    return error("E0903", f"{where}the backend `{backend}` cannot spell `{node.op}`: {reason}")

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from nnc.ir.program import Training
-from nnc.language.diagnostics import error
+from nnc.language.diagnostics import NncError, error
 from nnc.train import checkpoint, evaluate, nonfinite
 from nnc.train.checkpoint import Checkpoint, State, copy_state
 from nnc.train.counters import Counters, Window
@@ -91,7 +91,7 @@ class Loop:
                 self.best = loaded.state, then
 
     def run(self) -> Result:
-        """Train to the end, or to a request to stop; `NncError` at a value that is not finite."""
+        """Train to the end, or to a request to stop; `NncError` where it cannot go on."""
         with np.errstate(all="ignore"):  # the loop itself looks for what is not finite
             if self.state is None:
                 self.state = initial_state(self.training, self.plan)
@@ -104,6 +104,9 @@ class Loop:
             except evaluate.Interrupted:
                 reason, scores = INTERRUPTED, []
                 self.save()
+            except NncError:  # what was reached before can be gone on from
+                self._save_good()
+                raise
             finally:
                 self.display.stop()
         return Result(reason, self._final_state()[0], self.counters, scores)
@@ -170,11 +173,8 @@ class Loop:
         return copy_state(self.plan.border.to_numpy(self.state))
 
     def _fail(self, end: int) -> NoReturn:
-        """Save the last good state, find out what went wrong before cycle `end`, and say so."""
-        state, counters = self.good
-        problem = nonfinite.diagnose(self.runner, state, counters, end, self.training.file)
-        self._write(checkpoint.LAST, state, counters)
-        raise problem
+        """Find out what went wrong between the last good state and cycle `end`, and say so."""
+        raise nonfinite.diagnose(self.runner, *self.good, end, self.training.file)
 
     # ------------------------------------------------------------ borders
     def _border(self) -> None:
@@ -271,15 +271,19 @@ class Loop:
         self.counters.records += 1
 
     def save(self) -> None:
-        """Write the best state, where it is new, and then the last, which may refer to it."""
+        """Write the state as it is now."""
         self._guard()
         began = time.monotonic()
+        self._save_good()
+        self.saved_at = time.monotonic()
+        self.save_every = max(SAVE_SECONDS, 20 * (self.saved_at - began))
+
+    def _save_good(self) -> None:
+        """Write the best state, where it is new, and then the last, which may refer to it."""
         if self.best is not None and not self.best_is_saved:
             self._write(checkpoint.BEST, *self.best)
             self.best_is_saved = True
         self._write(checkpoint.LAST, *self.good)
-        self.saved_at = time.monotonic()
-        self.save_every = max(SAVE_SECONDS, 20 * (self.saved_at - began))
 
     def _write(self, name: str, state: State, counters: Counters) -> None:
         if self.run_dir is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import linecache
 import types
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
@@ -106,13 +106,13 @@ def plan(module: types.ModuleType, training: Training) -> Plan:
         steps = tuple(
             StepPlan(
                 name=step.name,
-                run=_step(module, names["function"], file),
+                run=_step(module, names["function"], step.graph, file),
                 scalars=getattr(module, names["scalars"]),
                 times=step.times,
                 sources=batch_sources(step.graph),
                 counter=step.optimizers[0] if step.optimizers else step.name,
                 step=step,
-                run_many=_many(module, names["function"], file),
+                run_many=_many(module, names["function"], step.graph, file),
                 fields=batch_fields(step.graph),
             )
             for step, names in zip(phase.steps, emitted["steps"], strict=True)
@@ -122,49 +122,70 @@ def plan(module: types.ModuleType, training: Training) -> Plan:
     evaluations = tuple(
         EvaluationPlan(
             e,
-            _converting(module, names["batch"], e.name, file),
-            _converting(module, names["finish"], e.name, file),
+            _converting(module, names["batch"], e.name, e.batch, file),
+            _converting(module, names["finish"], e.name, e.finish, file),
         )
         for e, names in zip(training.evaluations, module.PROGRAM["evaluations"], strict=True)
     )
     return Plan(module.init, tuple(phases), evaluations, border)
 
 
-def _step(module: types.ModuleType, name: str, program: str) -> Callable[..., Any]:
+def _step(module: types.ModuleType, name: str, graph: Graph, program: str) -> Callable[..., Any]:
     """The step `name` for a batch of NumPy's arrays, with outputs of NumPy's."""
     border, run = Border.of(module), getattr(module, name)
 
     def step(state: Any, batch: Arrays, scalars: Arrays) -> tuple[Any, Arrays]:
-        with reported(str(module.__file__), f"the step `{name}`", program):
-            state, out = run(state, border.from_numpy(batch), scalars)
-            return state, border.to_numpy(out)
+        def inputs() -> Iterator[Arrays]:
+            yield {**border.to_numpy(state), **batch, **scalars}
+
+        with reported(str(module.__file__), f"the step `{name}`", program, graph, inputs):
+            new, out = run(state, border.from_numpy(batch), scalars)
+            return new, border.to_numpy(out)
 
     return step
 
 
-def _many(module: types.ModuleType, name: str, program: str) -> Callable[..., Any] | None:
+def _many(
+    module: types.ModuleType, name: str, graph: Graph, program: str
+) -> Callable[..., Any] | None:
     """`run_NAME` with outputs of NumPy's, where there is such a function."""
     border, run = Border.of(module), getattr(module, f"run_{name}", None)
     if run is None:
         return None
 
     def steps(state: Any, data: Arrays, order: Arrays, scalars: Arrays) -> tuple[Any, Arrays]:
-        with reported(str(module.__file__), f"the step `{name}`", program):
-            state, outs = run(state, data, order, scalars)
-            return state, border.to_numpy(outs)
+        def inputs() -> Iterator[Arrays]:
+            arrays, fields = border.to_numpy(state), border.to_numpy(data)
+            for turn in range(len(next(iter(order.values())))):
+                rows = {source: places[turn] for source, places in order.items()}
+                batch = {f: values[rows[f.partition(".")[0]]] for f, values in fields.items()}
+                yield {
+                    **arrays,
+                    **batch,
+                    **{key: numbers[turn] for key, numbers in scalars.items()},
+                }
+
+        with reported(str(module.__file__), f"the step `{name}`", program, graph, inputs):
+            new, outs = run(state, data, order, scalars)
+            return new, border.to_numpy(outs)
 
     return steps
 
 
 def _converting(
-    module: types.ModuleType, name: str, evaluation: str, program: str
+    module: types.ModuleType, name: str, evaluation: str, graph: Graph, program: str
 ) -> Callable[..., Arrays]:
     """A part of an evaluation for a batch or accumulators of NumPy's, with results of NumPy's."""
     border, function = Border.of(module), getattr(module, name)
+    what = f"the evaluation `{evaluation}`"
 
-    def evaluate(state: Any, arrays: Arrays, *rest: Any) -> Arrays:
-        with reported(str(module.__file__), f"the evaluation `{evaluation}`", program):
-            return border.to_numpy(function(state, border.from_numpy(arrays), *rest))
+    def evaluate(state: Any, arrays: Arrays, scalars: Arrays, *rest: Any) -> Arrays:
+        def inputs() -> Iterator[Arrays]:
+            yield {**border.to_numpy(state), **arrays, **scalars}
+
+        with reported(str(module.__file__), what, program, graph, inputs):
+            found = function(state, border.from_numpy(arrays), scalars, *rest)
+            return border.to_numpy(found)
 
     return evaluate
 

@@ -19,6 +19,7 @@ from nnc.ir.interpret import interpret
 from nnc.language.diagnostics import Diagnostic, Label, NncError
 from nnc.train.checkpoint import State, copy_state
 from nnc.train.counters import Counters
+from nnc.train.failures import failing_node, failure, origin
 from nnc.train.places import in_library, span_of
 from nnc.train.runner import Runner
 
@@ -51,7 +52,12 @@ def diagnose(runner: Runner, good: State, start: Counters, end: int, program: st
             if math.isfinite(loss) and entry is None:
                 continue
             what = f"`{entry}` is not finite" if math.isfinite(loss) else f"the loss is {loss}"
-            node = first_bad_node(step.step.graph, {**before, **_merged(batch_and_scalars)})
+            inputs = {**before, **_merged(batch_and_scalars)}
+            try:
+                node = first_bad_node(step.step.graph, inputs)
+            except Exception as problem:  # frameworks fill in NaN where NumPy refuses
+                place = origin(failing_node(step.step.graph, inputs))
+                return failure(problem, place, f"the step `{step.name}`", program)
             return _error(what, counters.step, step.name, node, program)
         counters.step += 1
     return _error("a value is not finite", end, "", None, program)

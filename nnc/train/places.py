@@ -27,8 +27,9 @@ def span_of(origin: Origin, program: str) -> Span | None:
     lines = text.split("\n")
     if not 1 <= origin.line <= len(lines):
         return None
-    column = max(origin.column - 1, 0)
+    line = lines[origin.line - 1]
+    column = max(origin.column - 1, len(line) - len(line.lstrip()))
     start = sum(len(line) + 1 for line in lines[: origin.line - 1]) + column
-    rest = lines[origin.line - 1][column:].split("#")[0].rstrip()
+    rest = line[column:].split("#")[0].rstrip()
     shown = origin.file if in_library(origin) else str(path / origin.file)
     return Span(Source(shown, text), start, start + max(len(rest), 1))

@@ -8,7 +8,6 @@ import types
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import nnc
@@ -130,15 +129,6 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         errors = process.stderr.read()
         assert process.wait(timeout=60) == 0
     assert errors == b""
-
-
-def test_backends_are_listed() -> None:
-    result = nnc_process("backends")
-    assert result.returncode == 0
-    listed = {line.split()[0]: line for line in result.stdout.splitlines()}
-    assert list(listed) == ["jax", "numpy", "torch"]
-    assert f"numpy {np.__version__}" in listed["numpy"]
-    assert "cpu" in listed["numpy"]
 
 
 def test_checkpoints_that_are_not_there(tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ from nnc.language.render import render
 from .snippets import ROOT, Block
 
 MODELS = ROOT / "models"
+#: what is tested, wherever an installed nnc may lie
+SOURCES = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
 
 _DIGITS = """
 data digits {
@@ -220,7 +222,7 @@ class Folder:
             path = os.pathsep.join([binaries, os.environ.get("PATH", "")])
             done = subprocess.run(
                 ["bash", "-c", line], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}, check=False, timeout=60,
+                env={**os.environ, "PATH": path, "PYTHONPATH": SOURCES}, check=False, timeout=60,
             )  # fmt: skip
             return done.stdout
 

@@ -16,9 +16,11 @@ from nnc.elaborate import context
 from nnc.elaborate.functions import BUILTINS
 from nnc.elaborate.module import library_files
 from nnc.elaborate.values import Builtin
+from nnc.ir.types import NUMPY_DTYPES
 from nnc.language import limits, tree
 from nnc.language.parser import parse_text
 
+from . import ops
 from .snippets import DOCS, ROOT, documents
 
 _TABLE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
@@ -114,6 +116,22 @@ def _split(builtin: Builtin) -> tuple[str, str]:
     return match[1], match[2]
 
 
+# ---------------------------------------------------------------- ops and backends
+def op_tables() -> str:
+    """One table a family: its ops with their meanings, and what each backend does with them."""
+    head = ("op", "meaning", *ops.BACKENDS)
+    parts = (
+        f"**{family}**\n\n{_rows(head, (tuple(ops.row(name)) for name in names))}"
+        for family, names in ops.families().items()
+    )
+    return "\n".join(parts)
+
+
+def element_types() -> str:
+    rows = (tuple(ops.type_row(dtype)) for dtype in NUMPY_DTYPES)
+    return _rows(("element type", *ops.BACKENDS), rows)
+
+
 # ---------------------------------------------------------------- the rest
 def limit_table() -> str:
     rows = (
@@ -155,6 +173,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "builtins": builtins,
     "limits": limit_table,
     "grammar": grammar,
+    "ops": op_tables,
+    "element_types": element_types,
 }
 
 

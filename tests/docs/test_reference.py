@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from argparse import _SubParsersAction
 from pathlib import Path
 
 import pytest
 
+import nnc
+from nnc.cli import build_parser
 from nnc.data import READERS, TRANSFORMS
 from nnc.elaborate.data_settings import SETTINGS as DATA_SETTINGS
 from nnc.elaborate.expressions import UNITS
@@ -20,7 +23,7 @@ from nnc.language.lexer import KEYWORDS
 from nnc.language.parser import parse_text
 from nnc.ops.registry import OPS
 
-from .snippets import DOCS, ROOT, documents
+from .snippets import DOCS, ROOT, blocks, documents
 from .tables import library_names, stale
 
 LANGUAGE = (DOCS / "language.md").read_text("utf-8")
@@ -61,7 +64,7 @@ def test_each_keyword_is_explained() -> None:
 
 def test_the_tables_are_those_of_the_code() -> None:
     names = ", ".join(path.name for path in stale())
-    assert not names, f"run `python -m tests.docs.tables`: {names} is out of date"
+    assert not names, f"run `make docs`: {names} is out of date"
 
 
 def test_the_builtin_functions_are_those_that_exist() -> None:
@@ -116,6 +119,19 @@ def test_all_are_named(what: str, names: dict[str, object]) -> None:
 def test_the_program_of_the_readme_is_the_example() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     assert (ROOT / "models" / "digits.nn").read_text("utf-8") in readme
+
+
+def test_the_source_in_the_readme_is_what_is_emitted() -> None:
+    (shown,) = (block for block in blocks(ROOT / "README.md") if block.language == "text")
+    source = nnc.load(ROOT / "models" / "digits.nn").compile("numpy").source
+    for part in shown.text.split("    ...\n"):
+        assert part in source
+
+
+def test_the_readme_names_every_command() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (commands,) = (a for a in build_parser()._actions if isinstance(a, _SubParsersAction))
+    assert [name for name in commands.choices if f"    nnc {name} " not in readme] == []
 
 
 def test_the_architecture_names_every_op() -> None:
