@@ -223,7 +223,7 @@ def test_a_scan_calls_its_cell(tmp_path: Path) -> None:
     _, source = emitted(tmp_path, "recurrence")
     text = forward_of(source, "LSTM")
     assert "for s in x.unbind(1):\n    h, c = self.cell(s, h, c)\n    hs.append(h)\n" in text
-    assert text.endswith("hs = torch.stack(hs, 1)\nreturn hs")
+    assert text.endswith("    hs.append(h)\nreturn torch.stack(hs, 1)")
 
 
 def test_names_that_modules_have_are_registered_without_an_attribute(tmp_path: Path) -> None:

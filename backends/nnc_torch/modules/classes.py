@@ -49,6 +49,8 @@ def class_texts(
     made: dict[str, str] = {}
     classes: dict[str, Class] = {}
     branches = [b for b in root if not b.is_numbered and b is not root]
+    made |= {branch.path: "nn.Identity()" for branch in branches if branch.is_identity}
+    branches = [branch for branch in branches if branch.path not in made]
     for height in sorted({branch.height for branch in branches}):
         drafts = [
             draft(root, branch, made, at, helper, used)

@@ -155,6 +155,10 @@ def method(root: Branch, branch: Branch, graph: Graph, name: str, at: DialectAt,
     printer.count(nodes, targets)
     printer.print(nodes)
     text, hint = returned(printer, graph)
+    last = printer.body.lines[-1][1] if printer.body.lines else ""
+    if last.startswith(f"{text} = "):
+        printer.body.lines.pop()
+        text = last.removeprefix(f"{text} = ")
     printer.body.add(2, f"return {text}")
     bind_sizes(printer, 0)
     modules = {below.path for below in root if below.bodies}

@@ -46,6 +46,14 @@ class Branch:
         )
 
     @property
+    def is_identity(self) -> bool:
+        """Whether the instance gives back its one argument, as dropout does in evaluation."""
+        if self.weights or self.branches or len(self.bodies) != 1:
+            return False
+        (body,) = self.bodies
+        return list(body.outputs.values()) == [Value(id) for id in body.inputs]
+
+    @property
     def height(self) -> int:
         return 1 + max((branch.height for branch in self.branches.values()), default=-1)
 
