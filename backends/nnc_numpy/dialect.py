@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nnc.backend import random_streams
 from nnc.emit import LOOPS, Dialect
+from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import runtime
 from nnc_numpy.emitters import EMITTERS
 
@@ -14,7 +15,14 @@ class NumpyDialect(Dialect):
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
     statements = LOOPS
-    helpers = (runtime.random_bits, runtime.bits32, random_streams.bits64, random_streams.tag)
+    helpers = (
+        runtime.random_bits,
+        runtime.bits32,
+        random_streams.bits64,
+        random_streams.tag,
+        to_bf16,
+        to_f16,
+    )
 
     def needs(self) -> str:
         return "NumPy 2 alone"

@@ -19,6 +19,7 @@ NOUNS = {
     "take_along": "picked", "scatter_add": "scattered", "scatter_add_along": "scattered",
     "random_bits": "bits", "reshape": "reshaped", "transpose": "turned", "broadcast": "spread",
     "concat": "joined", "slice": "part", "window": "windows", "cast": "converted",
+    "round_to": "rounded",
     "eq": "same", "ne": "different", "lt": "below", "le": "at_most", "gt": "above",
     "ge": "at_least", "and": "both", "or": "either", "not": "negated", "const": "table",
     "conv": "features", "conv_input_grad": "d_features", "conv_filter_grad": "d_filter",

@@ -143,5 +143,14 @@ class Training:
         yield from (forward.graph for forward in self.forwards)
 
     @property
+    def dtypes(self) -> set[str]:
+        """The element types of all values in steps, evaluations and inference."""
+        return set().union(*(graph.dtypes for graph in self.graphs()))
+
+    @property
+    def state_dtypes(self) -> set[str]:
+        return {entry.type.dtype for entry in self.state.values()}
+
+    @property
     def steps(self) -> int:
         return sum(phase.count for phase in self.phases)
