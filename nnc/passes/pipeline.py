@@ -15,12 +15,13 @@ from nnc.passes.base import Pass
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
 from nnc.passes.fold_constants import fold_constants
+from nnc.passes.hoist import hoist
 from nnc.passes.legalize import has_markers
 from nnc.passes.simplify import simplify
 
 #: Constants before rules that look for them, and again for those that rules make; rules before
 #: `common`, since they give equal forms.
-DEFAULT: tuple[Pass, ...] = (fold_constants, simplify, fold_constants, common, dead_code)
+DEFAULT: tuple[Pass, ...] = (fold_constants, simplify, fold_constants, hoist, common, dead_code)
 
 PASSES: dict[str, Pass] = {p.name: p for p in DEFAULT}
 
