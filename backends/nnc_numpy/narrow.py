@@ -62,10 +62,17 @@ def product_in_f32(rewriter: Rewriter, node: Node) -> Tensor | None:
 
 
 def cast_there_and_back(rewriter: Rewriter, node: Node) -> Tensor | None:
-    """Casting f32 to f16 and back is rounding."""
-    before = rewriter.graph.producer(node.operands[0])
+    """Casting f32 to f16 and back is rounding, also where elements move in between."""
+    moves, before = [], rewriter.graph.producer(node.operands[0])
+    while before.op in ("reshape", "transpose"):
+        moves.append(before)
+        before = rewriter.graph.producer(before.operands[0])
     if node.type.dtype != "f32" or before.op != "cast" or before.type.dtype != "f16":
         return None
     x = rewriter.builder.tensor(before.operands[0])
-    rounded: Tensor | None = x.emit("round_to", dtype="f16") if x.dtype == "f32" else None
+    if x.dtype != "f32":
+        return None
+    rounded: Tensor = x.emit("round_to", dtype="f16")
+    for move in reversed(moves):
+        rounded = rounded.emit(move.op, **move.attrs)
     return rounded

@@ -91,7 +91,7 @@ def precision_of(settings: Settings) -> str:
     meant = FOREIGN_PRECISIONS.get(name.lower(), name)
     raise error(
         "E0435",
-        f"`precision` is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}; this is `{name}`",
+        f"`precision` is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}; this is {value.span.text}",
         value.span,
         help=f"write `precision = {meant}`" if meant in PRECISIONS else suggest(meant, PRECISIONS),
     )

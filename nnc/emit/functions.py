@@ -72,7 +72,8 @@ def step_function(context: Context, step: Step, name: str) -> str:
     shared = [value for loop in loops for value in loop.shared]
     targets = [*results.values(), *holes, *straight.values(), *shared]
     printer, nodes = start(context, graph, targets)
-    for title, members in sections(graph, nodes, results.values()):
+    forward = [value for name, value in results.items() if name != "skipped"]
+    for title, members in sections(graph, nodes, forward):
         printer.body.section(title)
         printer.print(members)
     if loops:

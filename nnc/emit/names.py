@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from nnc.ir.graph import Graph, Node
+from nnc.ir.types import SHORT_FLOATS
 
 #: what the result of an op is called where nothing in the program names it
 NOUNS = {
@@ -49,6 +50,8 @@ def noun(graph: Graph, node: Node, prefix: str = "") -> str:
     """A name for the result of `node`; `prefix` is what the paths of all weights begin with."""
     if node.name:
         return identifier(node.name.replace(prefix, "", 1) if prefix else node.name)
+    if node.op in ("cast", "round_to") and node.attrs["dtype"] in SHORT_FLOATS:
+        return f"{_source(graph, node, prefix)}_{node.attrs['dtype']}"
     if node.op == "lt" and graph.producer(node.operands[0]).op == "random_bits":
         return "keep"
     if node.op == "mul" and not node.type.rank:
@@ -57,6 +60,14 @@ def noun(graph: Graph, node: Node, prefix: str = "") -> str:
     if scope and node.op in LAYER_OPS:
         return identifier(scope)
     return NOUNS.get(node.op, identifier(node.op))
+
+
+def _source(graph: Graph, node: Node, prefix: str) -> str:
+    """A name for what `node` rounds; a field of the data is called without its source."""
+    before = graph.producer(node.operands[0])
+    if before.op == "input" and before.attrs["kind"] == "batch":
+        return identifier(before.attrs["name"].rsplit(".", 1)[-1])
+    return noun(graph, before, prefix)
 
 
 class Names:

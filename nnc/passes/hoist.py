@@ -1,7 +1,8 @@
 """Casts of what a loop captures are done once, before the loop.
 
-What the body reads no more, `dead_code` removes.  Runs after differentiation: before it, the cotangents of such a value would add up, over the rounds
-of the loop, in the short float that it was cast to.
+Runs after differentiation: before it, the cotangents of such a value would add up, over the rounds
+of the loop, in the short float that it was cast to.  What the body reads no more, `dead_code`
+removes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ graph, so every backend skips the same steps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nnc.elaborate.context import Context
 from nnc.elaborate.values import TensorValue, WeightsValue
@@ -31,11 +31,13 @@ class LossScale:
     cx: Context
     step: str
     span: Span
+    skipped: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         with self.cx.at(self.span):
             self.scale = self._entry("scale", START, "f32")
             self.good = self._entry("good_steps", 0, "i32")
+            self.skipped: Tensor
 
     def _entry(self, name: str, start: float, dtype: str) -> Tensor:
         path, type = self._path(name), TensorType(dtype)
@@ -56,18 +58,29 @@ class LossScale:
 
     def unscaled(self, gradients: WeightsValue) -> WeightsValue:
         with self.cx.at(self.span):
-            return gradients.map(lambda g: g.with_tensor(g.tensor.cast("f32") / self.scale))
+            found = {
+                path: gradient.with_tensor(gradient.tensor.cast("f32") / self.scale)
+                for path, gradient in gradients.leaves.items()
+            }
+        for path, gradient in found.items():
+            self._name(gradient.tensor, f"unscaled_{path}")
+        return WeightsValue(found)
+
+    def _name(self, tensor: Tensor, name: str) -> None:
+        tensor.builder.graph.producer(tensor.value).name = name
 
     # ------------------------------------------------------------ skipping
     def update(self, gradients: WeightsValue) -> dict[str, Tensor]:
         """Output -> value: the new scale, and whether the step is skipped."""
         with self.cx.at(self.span):
             self.skipped = self._overflows(gradients).binary("and", self.scale > LEAST)
+            self._name(self.skipped, "skipped")
             good = self.good + 1
             ready = good >= PATIENCE
             larger = (self.scale * 2.0).binary("minimum", LARGEST)
             scale = self.skipped.where(self.scale * 0.5, ready.where(larger, self.scale))
             good = self.skipped.binary("or", ready).where(0, good)
+            self._name(scale, "new_scale")
             skipped = self.skipped.cast("f32")
         return {self._path("scale"): scale, self._path("good_steps"): good, "@skipped": skipped}
 
@@ -79,6 +92,7 @@ class LossScale:
             top = size.max(tuple(range(size.rank)))
             largest = top if largest is None else largest.binary("maximum", top)
         assert largest is not None
+        self._name(largest, "largest")
         finite: Tensor = largest.emit("is_finite")
         overflows: Tensor = finite.emit("not")
         return overflows
