@@ -89,9 +89,10 @@ def precision_of(settings: Settings) -> str:
     if isinstance(value, tree.Name) and name in PRECISIONS:
         return name
     meant = FOREIGN_PRECISIONS.get(name.lower(), name)
+    known = f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
     raise error(
         "E0435",
-        f"`precision` is {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}; this is {value.span.text}",
+        f"`precision` is {known}; this is {value.span.text}",
         value.span,
         help=f"write `precision = {meant}`" if meant in PRECISIONS else suggest(meant, PRECISIONS),
     )

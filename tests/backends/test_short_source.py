@@ -1,4 +1,4 @@
-"""How short floats read in emitted sources, and that the frameworks round where they are told to."""
+"""How short floats read in emitted sources, and that frameworks round where they are told to."""
 
 from __future__ import annotations
 
