@@ -94,6 +94,14 @@ def test_arithmetic_in_short_floats(backend: Backend, dtype: str) -> None:
         np.testing.assert_array_equal(value, wanted[name].astype(value.dtype), err_msg=name)
 
 
+@pytest.mark.parametrize("backend", BACKENDS, ids=lambda b: b.name)
+def test_words_become_short_floats(backend: Backend) -> None:
+    made = graph(lambda x: (x.emit("xor", x) + x).cast("bf16"), TensorType("u32", (4,)))
+    words = np.array([1, 255, 257, 2**32 - 1], np.uint32)
+    found = computed(made, backend, words)["y0"]
+    assert found.tolist() == [1, 255, 256, 2.0**32]
+
+
 def test_bf16_crosses_the_border_of_a_file_as_f32() -> None:
     made = graph(lambda x: x + 1.0, TensorType("bf16", (3,)))
     for backend in BACKENDS:
