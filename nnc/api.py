@@ -239,7 +239,7 @@ def bind(
     forward: Forward, inputs: tuple[Any, ...], named: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """Inputs by name as arrays of the declared element types; an error where they do not fit."""
-    from nnc.ir.types import NUMPY_DTYPES
+    from nnc.ir.narrow import held
 
     wanted = arguments(forward)
     given = {**dict(zip(wanted, inputs, strict=False)), **named}
@@ -257,7 +257,7 @@ def bind(
         ):
             shape = list(array.shape)
             raise error("E0707", f"`{name}` of `{forward.name}` is {type}; given: shape {shape}")
-        bound[name] = array.astype(NUMPY_DTYPES[type.dtype], copy=False)
+        bound[name] = held(array, type.dtype)
     return bound
 
 

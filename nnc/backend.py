@@ -26,6 +26,7 @@ from nnc.ir.host import python_text
 from nnc.ir.program import Training
 from nnc.language.diagnostics import NncError, error, suggest
 from nnc.passes.base import Rewriter, run_on_bodies
+from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import legalize
 from nnc.passes.pipeline import map_graphs, optimize
@@ -68,6 +69,13 @@ class Backend(Protocol):
 
     def devices(self) -> list[str]:
         """What `DEVICE` in the emitted source can be here, the default first."""
+
+
+class Host(Backend, Protocol):
+    """A backend in whose terms the files of others compute initial values: NumPy's."""
+
+    def rewrite(self, graph: Graph) -> bool:
+        """Change a legal graph for this backend, in place; True if there was anything to do."""
 
 
 def installed() -> dict[str, EntryPoint]:
@@ -160,36 +168,41 @@ def legalized(
     training: Training,
     backend: Backend,
     rewrite: Callable[[Graph], bool] = lambda graph: False,
-    host: Backend | None = None,
+    host: Host | None = None,
 ) -> Training:
     """A copy of `training` that holds only ops `backend` has an emitter for.
 
     `rewrite` is run on each graph and body after that, for what pays on this backend alone; it says
     whether it changed anything.  A graph that was changed is optimized again.  Where `init` is in
-    the terms of another backend, which is the rule, `host` is that one.
+    the terms of another backend, which is the rule, `host` is that one.  What a function takes and
+    returns besides the state is f32 where the program has bf16.
     """
 
-    def rewrite_all(graph: Graph) -> bool:
-        changed = False
-
-        def on_body(body: Graph) -> None:
-            nonlocal changed
-            changed |= rewrite_all(body)
-
-        run_on_bodies(graph, on_body)
-        return rewrite(graph) or changed
-
     def run(graph: Graph) -> None:
+        cross_in_f32(graph, training.state)
         expanded = legalize(graph, backend.emitters.keys(), backend.name)
-        if rewrite_all(graph) or expanded:
+        if _rewrite_all(graph, rewrite) or expanded:
             optimize(graph)
 
     def run_initial(graph: Graph) -> None:
         assert host is not None
-        if legalize(graph, host.emitters.keys(), host.name):
+        expanded = legalize(graph, host.emitters.keys(), host.name)
+        if _rewrite_all(graph, host.rewrite) or expanded:
             optimize(graph)
 
     return map_graphs(training, run, run_initial if host else run)
+
+
+def _rewrite_all(graph: Graph, rewrite: Callable[[Graph], bool]) -> bool:
+    """`rewrite` of `graph` and its bodies, innermost first."""
+    changed = False
+
+    def on_body(body: Graph) -> None:
+        nonlocal changed
+        changed |= _rewrite_all(body, rewrite)
+
+    run_on_bodies(graph, on_body)
+    return rewrite(graph) or changed
 
 
 def load_source(path: str | Path) -> types.ModuleType:

@@ -6,11 +6,14 @@ throughout without turning anything into float64.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from nnc_numpy import NUMPY
 
 from nnc.emit import Dialect, Expr, print_call
-from nnc.ir.program import Step
-from nnc_jax import runtime, streams
+from nnc.ir.program import Step, Training
+from nnc_jax import runtime, short, streams
 from nnc_jax.emitters import EMITTERS
 from nnc_jax.scan import print_scan
 
@@ -67,6 +70,11 @@ class JaxDialect(Dialect):
         "finish": ('@functools.partial(compiled, static_argnames="count")',),
         "forward": ("@compiled",),
     }
+
+    def functions(self, training: Training) -> tuple[Callable[..., Any], ...]:
+        if "bf16" not in training.state_dtypes:
+            return self.preamble
+        return runtime.compiled, short.from_numpy, short.to_numpy
 
     @property
     def host(self) -> Dialect:

@@ -14,13 +14,18 @@ DEVICE: str | None = None
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """`jax.jit` with 64-bit types and products in full precision, whatever JAX is set to."""
-    run = jax.jit(function, **options)
+    """`jax.jit` with 64-bit types and every value in its own precision, whatever JAX is set to.
+
+    XLA would else leave out the rounding to bf16 or f16 of what is at once widened again.
+    """
+    run = jax.jit(function, compiler_options={"xla_allow_excess_precision": False}, **options)
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
+        # Options are the outermost function's; this one may be a part of what is being compiled.
+        is_part = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((arguments, named)))
         with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-            return run(*arguments, **named)
+            return (function if is_part else run)(*arguments, **named)
 
     return call
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from nnc.backend import legalized
 from nnc.emit import module_text
+from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc_numpy.dialect import NUMPY
-from nnc_numpy.rewrites import rewrite
+from nnc_numpy.rewrites import rewrite_for_numpy
 
 __all__ = ["NUMPY", "NumpyBackend", "backend"]
 
@@ -27,7 +28,10 @@ class NumpyBackend:
     emitters: Mapping[str, Callable[..., Any]] = {**NUMPY.emitters, **NUMPY.statements}
 
     def emit(self, training: Training) -> str:
-        return module_text(legalized(training, self, rewrite), NUMPY)
+        return module_text(legalized(training, self, self.rewrite), NUMPY)
+
+    def rewrite(self, graph: Graph) -> bool:
+        return rewrite_for_numpy(graph)
 
     def version(self) -> str:
         return f"numpy {np.__version__}"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from nnc.backend import random_streams
 from nnc.emit import LOOPS, Dialect, Printer
 from nnc.emit.updates import Loop
+from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.updates import print_updates
@@ -24,6 +25,8 @@ class NumpyDialect(Dialect):
         runtime.pieces,
         random_streams.bits64,
         random_streams.tag,
+        to_bf16,
+        to_f16,
     )
 
     def needs(self) -> str:

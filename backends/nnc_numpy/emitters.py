@@ -37,6 +37,7 @@ from nnc.emit.spellings import (
     where,
 )
 from nnc.ir.graph import Node
+from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import runtime
 from nnc_numpy.dot import dot
 
@@ -62,6 +63,17 @@ def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     name, shape = site.helper(runtime.random_bits), Expr(dims_text(node.attrs["shape"]))
     path = Expr(string(node.attrs["path"]))
     return site.dialect.call(name, shape, replace(seed, weak=""), path, **options)
+
+
+def round_to(site: Site, node: Node, x: Expr) -> Expr:
+    """`to_bf16(x)`; to other types by casting there and back."""
+    dialect, dtype, own = site.dialect, node.attrs["dtype"], node.type.dtype
+    functions = {"bf16": to_bf16, "f16": to_f16}
+    if dtype not in functions:
+        rounded = dialect.method(x, "astype", dialect.dtype(dtype))
+    else:
+        rounded, dtype = dialect.call(site.helper(functions[dtype]), x), "f32"
+    return rounded if dtype == own else dialect.method(rounded, "astype", dialect.dtype(own))
 
 
 EMITTERS: dict[str, Emitter] = {
@@ -110,6 +122,7 @@ EMITTERS: dict[str, Emitter] = {
     "where": where,
     "cast": cast,
     "bitcast": bitcast,
+    "round_to": round_to,
     # creation
     "const": const,
     "iota": iota,

@@ -11,14 +11,23 @@ from nnc.backend import Rewriter, splat
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Graph, Node, Value
+from nnc_numpy.narrow import cast_there_and_back, hold_bf16_in_f32, product_in_f32
+
+Rules = dict[str, list[Callable[[Rewriter, Node], Tensor | None]]]
 
 
-def rewrite(graph: Graph) -> bool:
+def rewrite_for_numpy(graph: Graph) -> bool:
+    """`rewrite`, and what short floats are in NumPy; True if there was anything to rewrite."""
+    narrow = hold_bf16_in_f32(graph)
+    return rewrite(graph, {**RULES, **NARROW}) or narrow
+
+
+def rewrite(graph: Graph, rules: Rules | None = None) -> bool:
     """Apply all of them in place; True if there was anything to rewrite."""
     rewriter = Rewriter(graph)
     changed = False
     for node in rewriter:
-        for rule in RULES.get(node.op, ()):
+        for rule in (RULES if rules is None else rules).get(node.op, ()):
             with rewriter.builder.at(node.origin):
                 result = rule(rewriter, node)
             if result is not None:
@@ -95,7 +104,11 @@ def _is_known(pad: Node) -> bool:
     return all(isinstance(pad.attrs["low"][axis], int) for axis in _moved(pad))
 
 
-RULES: dict[str, list[Callable[[Rewriter, Node], Tensor | None]]] = {
+RULES: Rules = {
     "scatter_add_along": [one_place_each],
     "add": [sum_of_pads],
+}
+NARROW: Rules = {
+    **{op: [product_in_f32] for op in ("dot", "conv", "conv_input_grad", "conv_filter_grad")},
+    "cast": [cast_there_and_back],
 }

@@ -8,7 +8,9 @@ differ from nnc's at kinks are spelt otherwise, and arrays are made where the ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from nnc_numpy import NUMPY
@@ -16,9 +18,10 @@ from nnc_numpy import NUMPY
 from nnc.emit import COMPARE, Dialect, Expr, Helper, Printer, infix
 from nnc.emit.updates import Loop, is_view_of_state
 from nnc.ir.graph import Value
+from nnc.ir.narrow import held
 from nnc.ir.program import Forward, Step, Training
 from nnc.ir.types import NUMPY_DTYPES, dtype_of
-from nnc_torch import runtime
+from nnc_torch import runtime, short
 from nnc_torch.emitters import EMITTERS, MODULE_EMITTERS
 from nnc_torch.host import UNSIGNED
 from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
@@ -58,6 +61,19 @@ class TorchDialect(Dialect):
     def __init__(self, forwards: Sequence[Forward] = ()):
         """`forwards` are the nets, legal for `ModuleDialect`."""
         self.forwards = forwards
+
+    def functions(self, training: Training) -> tuple[Callable[..., Any], ...]:
+        if "bf16" not in training.state_dtypes:
+            return self.preamble
+        return short.from_numpy, short.to_numpy
+
+    def settings(self, training: Training) -> Mapping[str, str]:
+        """Products of short floats are added up in f32 throughout, where any are."""
+        short_floats = {"bf16": "bf16", "f16": "fp16"}
+        found = [name for dtype, name in short_floats.items() if dtype in training.dtypes]
+        prefix = "torch.backends.cuda.matmul.allow"
+        lines = {f"{prefix}_{name}_reduced_precision_reduction": "False" for name in found}
+        return {**self.constants, **lines}
 
     @property
     def host(self) -> Dialect:
@@ -111,6 +127,12 @@ class TorchDialect(Dialect):
         if dtype in UNSIGNED:
             return NUMPY.number(text, dtype)
         return f"torch.tensor({text}, {self.options(dtype)})"
+
+    def literal(self, value: Any, dtype: str) -> Expr:
+        """A short float with all its digits, since a number meets an array in f32 here."""
+        if dtype not in ("bf16", "f16"):
+            return super().literal(value, dtype)
+        return replace(super().literal(float(held(value, dtype)), "f64"), weak=dtype)
 
     def scalar(self, text: str, dtype: str) -> Expr:
         return Expr(text, weak=dtype)

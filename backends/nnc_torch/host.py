@@ -6,6 +6,8 @@ printed in NumPy, and what leaves them becomes a tensor there.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nnc_numpy import NUMPY
 
 from nnc.emit import Emitter, Expr, Site
@@ -24,6 +26,10 @@ def by_type(emitter: Emitter | None, op: str) -> Emitter:
             return emitter(site, node, *xs)
         if op not in NUMPY.emitters:  # it says where gradients go, and integers have none
             return xs[0]
+        if node.type.dtype == "bf16":  # which NumPy has not
+            types, attrs = (node.type.with_dtype("f32"),), {**node.attrs, "dtype": "f32"}
+            wide = emit(site, replace(node, types=types, attrs=attrs), *xs)
+            return site.dialect.method(wide, "bfloat16")
         operands = [
             x if host or x.weak else site.dialect.method(x, "numpy", "force=True")
             for x, host in zip(xs, is_host, strict=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, Label, NncError, error, nearest, suggest
+from nnc.passes.precision import PRECISIONS
 
 Settings = dict[str, tree.Set]
 
-_STEP = ("loss", "update", "optimizer", "clip_norm", "clip_value")
+_STEP = ("loss", "update", "optimizer", "clip_norm", "clip_value", "precision")
 #: section kind -> its settings
 SCHEMA: dict[str, tuple[str, ...]] = {
     "train": (*_STEP, "metrics", "epochs", "steps", "stop", "seed", "clock", "init"),
@@ -22,6 +23,11 @@ INNER: dict[str, tuple[str, ...]] = {
     "step": (),
     "eval": (),
 }
+#: what other languages call the values of `precision`
+FOREIGN_PRECISIONS = {
+    "bfloat16": "bf16", "half": "f16", "float16": "f16", "fp16": "f16", "float": "f32",
+    "float32": "f32", "fp32": "f32", "single": "f32",
+}  # fmt: skip
 
 
 def read_settings(section: tree.Section, faults: list[Diagnostic]) -> Settings:
@@ -71,6 +77,25 @@ def _setting(section: tree.Section, statement: tree.Set, found: Settings, meant:
             Label(found[key.id].span, "first set here"),
         )
     found[key.id] = statement
+
+
+def precision_of(settings: Settings) -> str:
+    """In which type products are computed: `f32` where `precision` says nothing else."""
+    setting = settings.get("precision")
+    if setting is None:
+        return "f32"
+    value = setting.value
+    name = value.id if isinstance(value, tree.Name) else value.span.text.strip('"')
+    if isinstance(value, tree.Name) and name in PRECISIONS:
+        return name
+    meant = FOREIGN_PRECISIONS.get(name.lower(), name)
+    known = f"{', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
+    raise error(
+        "E0435",
+        f"`precision` is {known}; this is {value.span.text}",
+        value.span,
+        help=f"write `precision = {meant}`" if meant in PRECISIONS else suggest(meant, PRECISIONS),
+    )
 
 
 def _inner(section: tree.Section, inner: tree.Section) -> None:

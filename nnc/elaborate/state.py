@@ -11,7 +11,7 @@ from nnc.elaborate.values import Deferred, Host, Poison, Poisoned, TensorValue, 
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph
 from nnc.ir.program import StateEntry
-from nnc.ir.types import TensorType
+from nnc.ir.types import SHORT_FLOATS, TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
 from nnc.language.tree import Span
@@ -121,12 +121,15 @@ def _given(expr: tree.Expr, scope: Scope) -> Span:
 
 
 def initial_value(cx: Context, expr: Any, path: str, type: TensorType, scope: Scope) -> Graph:
-    """The graph seed -> initial value.  Its draws come from the stream `init/PATH`."""
+    """The graph seed -> initial value.  Its draws come from the stream `init/PATH`.
+
+    The value of a short float is computed in f32 and rounded once.
+    """
     from nnc.elaborate.arithmetic import as_tensor
 
     graph = Graph(f"init {path}")
     inner = Context(cx.world, graph, training=False)
-    inner.expected = type
+    inner.expected = type.with_dtype("f32") if type.dtype in SHORT_FLOATS else type
     inner.path = path
     inner.calls = list(cx.calls)
     inner.initializing = True
@@ -142,7 +145,9 @@ def initial_value(cx: Context, expr: Any, path: str, type: TensorType, scope: Sc
                 place,
                 help="such as `zeros()`, `glorot_uniform()` or `0.1`",
             )
-        result = as_tensor(inner, value, type.dtype, place)
+        result = as_tensor(inner, value, inner.expected.dtype, place)
+        if result.dtype == inner.expected.dtype:
+            result = result.with_tensor(result.tensor.cast(type.dtype))
     if result.type != type:
         if result.rank == 0:
             result = TensorValue(result.tensor.expand(type.shape), (None,) * type.rank)

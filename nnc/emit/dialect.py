@@ -62,6 +62,14 @@ class Dialect:
     #: kind of function ("step", "batch", "finish", "forward") -> the lines before its `def`
     decorators: Mapping[str, tuple[str, ...]] = {}
 
+    def functions(self, training: Training) -> tuple[Callable[..., Any], ...]:
+        """The preamble of the file for `training`."""
+        return self.preamble
+
+    def settings(self, training: Training) -> Mapping[str, str]:
+        """The constants of the file for `training`, with settings of the framework."""
+        return self.constants
+
     @property
     def host(self) -> Dialect:
         """The dialect of `init`, which is NumPy's in every file."""

@@ -18,7 +18,7 @@ from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.host import HostExpr
 from nnc.ir.interpret import with_sizes
-from nnc.ir.program import Evaluation, Forward, Step
+from nnc.ir.program import Evaluation, Forward, Step, is_result
 
 #: what the size of a batch is called in graphs of evaluations; `finish` gets it as `count`
 BATCH_SIZES = ("N",)
@@ -72,7 +72,8 @@ def step_function(context: Context, step: Step, name: str) -> str:
     shared = [value for loop in loops for value in loop.shared]
     targets = [*results.values(), *holes, *straight.values(), *shared]
     printer, nodes = start(context, graph, targets)
-    for title, members in sections(graph, nodes, results.values()):
+    forward = [value for name, value in results.items() if name != "skipped"]
+    for title, members in sections(graph, nodes, forward):
         printer.body.section(title)
         printer.print(members)
     if loops:
@@ -93,11 +94,6 @@ def batch_text(graph: Graph) -> str:
     nodes = [graph.node(id) for id in graph.inputs]
     fields = [f"{n.attrs['name']} {n.type}" for n in nodes if n.attrs["kind"] == "batch"]
     return ", ".join(fields) or "nothing"
-
-
-def is_result(output: str) -> bool:
-    """Whether an output of a step is a result for the caller rather than new state."""
-    return output.startswith("@") and not output.startswith("@opt/")
 
 
 def scalars_function(

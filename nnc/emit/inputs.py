@@ -36,12 +36,17 @@ def bind_inputs(printer: Printer, graph: Graph, used: set[int]) -> None:
 def wishes_for(nodes: Iterable[Node], prefix: str) -> dict[int, str]:
     """The wished name of each input: of weights without `prefix`, of fields without the source."""
     nodes = list(nodes)
-    names = {node.id: node.attrs["name"] for node in nodes}
+    names = {node.id: _own_name(node.attrs["name"]) for node in nodes}
     batch = [node.attrs["name"] for node in nodes if node.attrs["kind"] == "batch"]
     source = shared_prefix(batch)
     return {
         id: identifier(name.removeprefix(prefix).removeprefix(source)) for id, name in names.items()
     }
+
+
+def _own_name(name: str) -> str:
+    """Of loss scales the last part of the path alone, since a step has one."""
+    return name.rsplit("/", 1)[-1] if name.startswith("@scale/") else name
 
 
 def bind_input(printer: Printer, node: Node, wish: str) -> None:

@@ -31,12 +31,12 @@ COMMON = {"functools": "import functools", "math": "import math"}
 
 def module_text(training: Training, dialect: Dialect) -> str:
     """The file for a `training` that is legal in `dialect`."""
-    sources = Sources(given=frozenset(dialect.constants))
+    sources = Sources(given=frozenset({*dialect.constants, "PROGRAM"}))
     names = Names({*dialect.taken, "init", "PROGRAM"})
     context = Context(dialect, sources.add, shared_prefix(training.state))
     steps = name_steps(training, names)
     forwards = name_forwards(training)
-    for function in dialect.preamble:
+    for function in dialect.functions(training):
         sources.add(function)
     functions = init_functions(list(training.state.values()), dialect, sources.add, names)
     written: set[str] = set()
@@ -56,7 +56,7 @@ def module_text(training: Training, dialect: Dialect) -> str:
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
     body = [*sources.definitions.values(), *functions]
     imports = import_lines(sources.imports, "\n".join(body), dialect)
-    constants = [f"{name} = {value}" for name, value in dialect.constants.items()]
+    constants = [f"{name} = {value}" for name, value in dialect.settings(training).items()]
     parts = [imports, constants, program]
     head = "\n\n".join("\n".join(part) for part in [dialect.docstring(training), *parts] if part)
     return "\n\n\n".join([head, *body]) + "\n"

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from nnc.ir.graph import Array, Graph, Node, Value
+from nnc.ir.types import SHORT_FLOATS
 
 #: what the result of an op is called where nothing in the program names it
 NOUNS = {
@@ -19,6 +20,7 @@ NOUNS = {
     "take_along": "picked", "scatter_add": "scattered", "scatter_add_along": "scattered",
     "random_bits": "bits", "reshape": "reshaped", "transpose": "turned", "broadcast": "spread",
     "concat": "joined", "slice": "part", "window": "windows", "cast": "converted",
+    "round_to": "rounded",
     "eq": "same", "ne": "different", "lt": "below", "le": "at_most", "gt": "above",
     "ge": "at_least", "and": "both", "or": "either", "not": "negated", "const": "table",
     "conv": "features", "conv_input_grad": "d_features", "conv_filter_grad": "d_filter",
@@ -48,6 +50,8 @@ def noun(graph: Graph, node: Node, prefix: str = "") -> str:
     """A name for the result of `node`; `prefix` is what the paths of all weights begin with."""
     if node.name:
         return identifier(node.name.replace(prefix, "", 1) if prefix else node.name)
+    if node.op in ("cast", "round_to") and node.attrs["dtype"] in SHORT_FLOATS:
+        return f"{_source(graph, node, prefix)}_{node.attrs['dtype']}"
     if node.op == "lt" and graph.producer(node.operands[0]).op == "random_bits":
         return "keep"
     if node.op == "maximum" and is_zero(graph, node.operands[0]):
@@ -70,6 +74,14 @@ def is_zero(graph: Graph, value: Value) -> bool:
         and not isinstance(node.attrs["value"], Array)
         and not node.attrs["value"]
     )
+
+
+def _source(graph: Graph, node: Node, prefix: str) -> str:
+    """A name for what `node` rounds; a field of the data is called without its source."""
+    before = graph.producer(node.operands[0])
+    if before.op == "input" and before.attrs["kind"] == "batch":
+        return identifier(before.attrs["name"].rsplit(".", 1)[-1])
+    return noun(graph, before, prefix)
 
 
 class Names:

@@ -152,6 +152,16 @@ class Graph:
         return [self.node(id).attrs["name"] for id in self.inputs]
 
     @property
+    def dtypes(self) -> set[str]:
+        """The element types of all values, those in bodies too."""
+        found: set[str] = set()
+        for id in self.nx:
+            node = self.node(id)
+            found.update(type.dtype for type in node.types)
+            found.update(*(v.dtypes for v in node.attrs.values() if isinstance(v, Graph)))
+        return found
+
+    @property
     def next_id(self) -> int:
         """The id of the next node: all nodes added from now on have at least this one."""
         return self._next

@@ -13,10 +13,10 @@ import numpy as np
 
 from nnc.ir.dims import Dim, Poly, shape_text, substitute, symbols
 from nnc.ir.graph import Array, Graph, Node, Value
-from nnc.ir.types import FLOATS, INTEGERS, TensorType
+from nnc.ir.narrow import held
+from nnc.ir.types import FLOATS, INTEGERS, TensorType, numpy_dtype
 from nnc.ir.verify import GraphError, node_text
 from nnc.ops.registry import OPS
-from nnc.ops.rules import numpy_dtype
 
 #: Called with each node of a graph (not of its bodies) and its results, in order.
 Keep = Callable[[Node, tuple[np.ndarray, ...]], None]
@@ -160,6 +160,8 @@ def _evaluate(node: Node, operands: list[np.ndarray]) -> tuple[np.ndarray, ...]:
         raise GraphError(f"{node_text(node)}: this op cannot be evaluated")
     result = evaluate(*operands, **node.attrs)
     arrays = tuple(map(np.asarray, result if isinstance(result, tuple) else (result,)))
+    if any(type.dtype == "bf16" for type in node.types):
+        arrays = tuple(_rounded(a, t) for a, t in zip(arrays, node.types, strict=True))
     found = [(array.dtype, array.shape) for array in arrays]
     if found != [(np.dtype(numpy_dtype(t.dtype)), t.shape) for t in node.types]:
         declared = ", ".join(map(str, node.types))
@@ -167,9 +169,14 @@ def _evaluate(node: Node, operands: list[np.ndarray]) -> tuple[np.ndarray, ...]:
     return arrays
 
 
+def _rounded(array: np.ndarray, type: TensorType) -> np.ndarray:
+    """What an op gave in float32, where its result is bf16, as values of that."""
+    return held(array, "bf16") if type.dtype == "bf16" else array
+
+
 def _as_type(value: Any, node: Node) -> np.ndarray:
     """`value` as an array of the input's element type."""
-    array = np.asarray(value)
+    array = _rounded(np.asarray(value), node.type)
     dtype = node.type.dtype
     target = np.dtype(numpy_dtype(dtype))
     if array.dtype == target:

@@ -5,7 +5,8 @@ This is all that passes, backends and the training loop know of a program.
 Graph inputs have a kind: "state" (name = path of a weight, buffer or optimizer moment), "batch"
 (name = `source.field`), "scalar" (name = key of the dict that `scalars(...)` gives), "argument"
 (name = input of a model, in `forward` graphs) and "accumulator" (in `finish` graphs).  Outputs of a
-step graph: the path of each state entry that it changes, `@loss`, and `@metrics/NAME`.
+step graph: the path of each state entry that it changes, `@loss`, `@metrics/NAME`, and `@skipped`,
+which is 1 where the step left all of the state but the loss scale as it was.
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ from nnc.ir.graph import Graph, Origin
 from nnc.ir.host import HostExpr
 from nnc.ir.types import TensorType
 
+#: what paths of the state begin with that are no names of the program: moments, loss scales
+STATE_PREFIXES = ("@opt/", "@scale/")
+
+
+def is_result(output: str) -> bool:
+    """Whether an output of a step is a result for the caller rather than new state."""
+    return output.startswith("@") and not output.startswith(STATE_PREFIXES)
+
 
 @dataclass
 class StateEntry:
@@ -25,7 +34,7 @@ class StateEntry:
 
     path: str
     type: TensorType
-    kind: str  # "param", "buffer" or "optimizer"
+    kind: str  # "param", "buffer", "optimizer" or "scale"
     init: Graph
     origin: Origin | None = None
 
@@ -141,6 +150,15 @@ class Training:
         for evaluation in self.evaluations:
             yield from (evaluation.batch, evaluation.finish)
         yield from (forward.graph for forward in self.forwards)
+
+    @property
+    def dtypes(self) -> set[str]:
+        """The element types of all values in steps, evaluations and inference."""
+        return set().union(*(graph.dtypes for graph in self.graphs()))
+
+    @property
+    def state_dtypes(self) -> set[str]:
+        return {entry.type.dtype for entry in self.state.values()}
 
     @property
     def steps(self) -> int:

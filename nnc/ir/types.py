@@ -8,7 +8,7 @@ import numpy as np
 
 from nnc.ir.dims import Dim, equal, product, shape_text
 
-#: nnc's element types and NumPy's.  bf16 has none in NumPy; backends that have it spell it.
+#: nnc's element types and NumPy's.  bf16 has none in NumPy: see `numpy_dtype`.
 NUMPY_DTYPES: dict[str, type] = {
     "f16": np.float16,
     "f32": np.float32,
@@ -19,7 +19,8 @@ NUMPY_DTYPES: dict[str, type] = {
     "u64": np.uint64,
     "bool": np.bool_,
 }
-FLOATS = ("bf16", "f16", "f32", "f64")
+SHORT_FLOATS = ("bf16", "f16")
+FLOATS = (*SHORT_FLOATS, "f32", "f64")
 INTEGERS = ("i32", "i64", "u32", "u64")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
 
@@ -58,6 +59,11 @@ def same_shape(a: tuple[Dim, ...], b: tuple[Dim, ...]) -> bool:
     if a == b:
         return True
     return len(a) == len(b) and all(equal(x, y) is True for x, y in zip(a, b, strict=True))
+
+
+def numpy_dtype(dtype: str) -> type:
+    """The element type of NumPy's arrays that hold values of `dtype`: float32 for bf16."""
+    return np.float32 if dtype == "bf16" else NUMPY_DTYPES[dtype]
 
 
 def dtype_of(array: np.ndarray | np.generic) -> str:

@@ -8,13 +8,12 @@ import numpy as np
 
 from nnc.ir.dims import Dim
 from nnc.ir.graph import Array
-from nnc.ir.types import TensorType, dtype_of
+from nnc.ir.types import TensorType, dtype_of, numpy_dtype
 from nnc.ops.registry import OpError, family
 from nnc.ops.rules import (
     NUMBERS,
     check_scalar,
     is_negative,
-    numpy_dtype,
     require_axis,
     require_dtype,
     require_known_dtype,

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnc.ir.types import DTYPES, FLOATS, INTEGERS, TensorType
+from nnc.ir.narrow import held, round_to
+from nnc.ir.types import DTYPES, FLOATS, INTEGERS, TensorType, numpy_dtype
 from nnc.ops import special
 from nnc.ops.registry import OpError, family
 from nnc.ops.rules import (
     LOGICAL,
     NUMBERS,
     binary,
-    numpy_dtype,
+    require_dtype,
     require_known_dtype,
     require_same_shape,
     require_same_type,
@@ -200,7 +201,13 @@ def _cast_vjp(dy: Tensor, y: Tensor, x: Tensor, *, dtype: str) -> Cotangents:
     return (dy.cast(x.dtype) if differentiable else None,)
 
 
-_BITS = {"bf16": 16, "f16": 16, "f32": 32, "f64": 64, "i32": 32, "i64": 64, "u32": 32, "u64": 64}
+def _infer_round_to(x: TensorType, *, dtype: str) -> TensorType:
+    require_dtype("round_to", x, FLOATS)
+    require_dtype("round_to", x.with_dtype(dtype), FLOATS)
+    return x
+
+
+_BITS = {"f32": 32, "f64": 64, "i32": 32, "i64": 64, "u32": 32, "u64": 64}
 
 
 def _infer_bitcast(x: TensorType, *, dtype: str) -> TensorType:
@@ -220,9 +227,17 @@ define(
 define(
     "cast",
     infer=_infer_cast,
-    evaluate=lambda x, *, dtype: np.asarray(x).astype(numpy_dtype(dtype)),
+    evaluate=lambda x, *, dtype: held(x, dtype),
     vjp=_cast_vjp,
     doc="x in another element type: floats truncate to integers, numbers are true where not 0",
+)
+define(
+    "round_to",
+    infer=_infer_round_to,
+    evaluate=round_to,
+    vjp=lambda dy, y, x, *, dtype: (dy.emit("round_to", dtype=dtype),),
+    decompose=lambda x, *, dtype: x.cast(dtype).cast(x.dtype),
+    doc="the nearest value of another float type, in x's own type: what casting there and back is",
 )
 define(
     "bitcast",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnc.ir.dims import Dim, equal, product, shape_text
-from nnc.ir.types import DTYPES, FLOATS, INTEGERS, NUMPY_DTYPES, TensorType, same_shape
+from nnc.ir.types import DTYPES, FLOATS, INTEGERS, TensorType, numpy_dtype, same_shape
 from nnc.ops.registry import OpError
 
 NUMBERS = (*FLOATS, *INTEGERS)
@@ -24,13 +24,6 @@ _KINDS = {
     LOGICAL: "bool or integers",
     ("bool",): "bool",
 }
-
-
-def numpy_dtype(dtype: str) -> type:
-    """NumPy's element type; an OpError for bf16, which NumPy has not."""
-    if dtype not in NUMPY_DTYPES:
-        raise OpError(f"NumPy cannot compute in {dtype}")
-    return NUMPY_DTYPES[dtype]
 
 
 def require_dtype(op: str, x: TensorType, kinds: tuple[str, ...]) -> None:
@@ -112,7 +105,7 @@ def check_scalar(value: Any, dtype: str) -> None:
 
 def _float_fits(value: int | float, dtype: str) -> bool:
     # bf16 has the exponents of f32.
-    largest = float(np.finfo(NUMPY_DTYPES.get(dtype, np.float32)).max)
+    largest = float(np.finfo(numpy_dtype(dtype)).max)
     return abs(value) <= largest or value != value or abs(value) == float("inf")
 
 

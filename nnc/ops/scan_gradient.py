@@ -232,6 +232,8 @@ class Reversed:
 
 
 def _hint(graph: Graph, value: Value) -> str:
-    """A name for `value`: its own, or that of its op."""
+    """A name for `value`: its own, or that of its op; a cast is called by what it casts."""
     node = graph.producer(value)
+    if node.op == "cast" and not node.name:
+        return f"{_hint(graph, node.operands[0])}_{node.type.dtype}"
     return node.name or node.op

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Array, Graph, Node, Value
-from nnc.ir.types import NUMPY_DTYPES
+from nnc.ir.narrow import held
 from nnc.ops.registry import OPS
 from nnc.passes.base import Pass, Rewriter, run_on_bodies
 
@@ -35,7 +35,7 @@ def folded(graph: Graph, builder: Builder, node: Node) -> Tensor | None:
     """`node` as a constant, or None where it is none or too large to be one."""
     if OPS[node.op].family not in FAMILIES or len(node.types) != 1 or node.op == "broadcast":
         return None
-    if node.type.dtype not in NUMPY_DTYPES or not node.operands:
+    if not node.operands:
         return None
     splats = [splat(graph, value) for value in node.operands]
     if OPS[node.op].family == "elementwise" and all(s is not None for s in splats):
@@ -48,6 +48,8 @@ def folded(graph: Graph, builder: Builder, node: Node) -> Tensor | None:
     if any(a is None for a in arrays):
         return None
     result = compute(node, arrays)
+    if result.ndim and node.type.dtype == "bf16":  # of which there are no arrays to write down
+        return None
     with builder.at(node.origin):
         return builder.const(result if result.ndim else result.item(), node.type.dtype)
 
@@ -58,16 +60,16 @@ def compute(node: Node, operands: list[Any]) -> Any:
     assert evaluate is not None, node.op
     with np.errstate(all="ignore"):
         result = evaluate(*operands, **node.attrs)
-    return np.asarray(result, NUMPY_DTYPES[node.type.dtype])[()]
+    return held(result, node.type.dtype)[()]
 
 
-def constant(graph: Graph, value: Value) -> np.ndarray | None:
+def constant(graph: Graph, output: Value) -> np.ndarray | None:
     """The array or scalar that a `const` node holds."""
-    node = graph.producer(value)
-    if node.op != "const" or node.type.dtype not in NUMPY_DTYPES:
+    node = graph.producer(output)
+    if node.op != "const":
         return None
-    held = node.attrs["value"]
-    return np.asarray(held.data if isinstance(held, Array) else held, NUMPY_DTYPES[node.type.dtype])
+    value = node.attrs["value"]
+    return held(value.data if isinstance(value, Array) else value, node.type.dtype)
 
 
 def whole(graph: Graph, value: Value) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import equal
 from nnc.ir.graph import Graph, Node
-from nnc.ir.types import same_shape
+from nnc.ir.types import SHORT_FLOATS, same_shape
 from nnc.ops.registry import OPS
 from nnc.passes import algebra
 from nnc.passes.base import Pass, Rewriter, run_on_bodies
@@ -90,6 +90,7 @@ IDLE: dict[str, Callable[[Node, Tensor], bool]] = {
     "transpose": lambda node, x: node.attrs["perm"] == tuple(range(x.rank)),
     "cast": lambda node, x: node.type.dtype == x.dtype,
     "bitcast": lambda node, x: node.type.dtype == x.dtype,
+    "round_to": lambda node, x: node.attrs["dtype"] == x.dtype,
     "slice": _whole_slice,
     "pad": lambda node, x: not any(node.attrs["low"]) and not any(node.attrs["high"]),
     "reverse": lambda node, x: all(equal(x.shape[a], 1) is True for a in node.attrs["axes"]),
@@ -214,6 +215,24 @@ def cast_there_and_back(
     x = first_operand(builder, before)
     back = x.dtype == node.type.dtype
     return x if back and ((x.dtype, before.type.dtype) in WIDENING or x.dtype == "bool") else None
+
+
+@rule("cast")
+def cast_of_moved(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """Casts to and from short floats stand before what moves elements: two may then meet."""
+    moved = made_by(operands[0], "reshape") or made_by(operands[0], "transpose")
+    if moved is None or not {node.type.dtype, operands[0].dtype}.intersection(SHORT_FLOATS):
+        return None
+    x = first_operand(builder, moved).cast(node.type.dtype)
+    result: Tensor = x.emit(moved.op, **moved.attrs)
+    return result
+
+
+@rule("round_to")
+def rounded_twice(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
+    before = made_by(operands[0], "round_to")
+    same = before is not None and before.attrs["dtype"] == node.attrs["dtype"]
+    return operands[0] if same else None
 
 
 # ---------------------------------------------------------------- arithmetic

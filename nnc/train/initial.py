@@ -9,8 +9,8 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from nnc.ir.narrow import held
 from nnc.ir.program import Load, Training
-from nnc.ir.types import NUMPY_DTYPES
 from nnc.language.diagnostics import error, suggest
 from nnc.train.failures import reported
 from nnc.train.module import Plan
@@ -40,13 +40,13 @@ def _loaded(load: Load, training: Training) -> dict[str, np.ndarray]:
     part = load.part if load.part is not None else _part(load.into, arrays)
     found: dict[str, np.ndarray] = {}
     for path, entry in training.state.items():
-        if entry.kind == "optimizer" or not _below(path, load.into):
+        if entry.kind not in ("param", "buffer") or not _below(path, load.into):
             continue
         name = _joined(part, path[len(load.into) :].lstrip("."))
         value = arrays.get(name)
         wrong = value is not None and value.shape != entry.type.shape
         if value is not None and not wrong:
-            found[path] = value.astype(NUMPY_DTYPES[entry.type.dtype])
+            found[path] = held(value, entry.type.dtype)
         elif load.strict:
             have = f"has the shape {list(value.shape)}" if value is not None else "is not there"
             raise error(

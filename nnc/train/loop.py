@@ -153,10 +153,11 @@ class Loop:
         outs: dict[str, dict[str, Any]] = {}
         for section, values in raw:
             out = {name: evaluate.number(value) for name, value in values.items()}
-            loss = out.get("loss")
-            if isinstance(loss, float) and not math.isfinite(loss):
+            loss, skipped = out.get("loss"), bool(out.pop("skipped", 0.0))
+            if isinstance(loss, float) and not math.isfinite(loss) and not skipped:
                 self._fail(counters.step + 1)
-            counters.windows.setdefault(section, Window()).add(out)
+            if not skipped:  # else its loss is that of an overflow
+                counters.windows.setdefault(section, Window()).add(out)
             outs[section] = out
         counters.step += 1
         self.display.step(counters.step, outs)

@@ -49,7 +49,7 @@ def diagnose(runner: Runner, good: State, start: Counters, end: int, program: st
             state, (out,) = runner.execute_all(state, [(step, at)], counters)
             loss = float(out.get("loss", 0.0))
             entry = turned_bad(border.to_numpy(state), before)
-            if math.isfinite(loss) and entry is None:
+            if (math.isfinite(loss) or out.get("skipped", 0.0)) and entry is None:
                 continue
             what = f"`{entry}` is not finite" if math.isfinite(loss) else f"the loss is {loss}"
             inputs = {**before, **_merged(batch_and_scalars)}

@@ -108,7 +108,7 @@ def check_bounds(training: Training) -> None:
 
 def check_state(state: State, training: Training) -> None:
     """An error that names the first entries of `state` that `training` does not have so."""
-    wanted = {path: str(entry.type) for path, entry in training.state.items()}
+    wanted = {path: str(_as_kept(entry.type)) for path, entry in training.state.items()}
     present = {path: str(_type(value)) for path, value in state.items()}
     wrong = [
         f"`{path}` is {present.get(path, 'missing')} there and {wanted.get(path, 'unknown')} here"
@@ -118,6 +118,11 @@ def check_state(state: State, training: Training) -> None:
     if wrong:
         more = f", and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise error("E0706", "the checkpoint has other weights: " + "; ".join(wrong[:3]) + more)
+
+
+def _as_kept(type: TensorType) -> TensorType:
+    """The type of an entry in a checkpoint, whose arrays are NumPy's: bf16 is kept as f32."""
+    return type.with_dtype("f32") if type.dtype == "bf16" else type
 
 
 def _type(value: np.ndarray) -> TensorType:

@@ -15,7 +15,7 @@ from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Node
 from nnc.ir.host import evaluate as host_value
 from nnc.ir.program import Evaluation, Training
-from nnc.ir.types import NUMPY_DTYPES, TensorType
+from nnc.ir.types import TensorType, numpy_dtype
 from nnc.train.counters import Counters
 from nnc.train.evaluate import MERGE
 from nnc.train.initial import initial_state
@@ -152,7 +152,7 @@ def _first_samples(training: Training) -> Arrays:
 
 def _fits(type: TensorType, values: np.ndarray) -> bool:
     return (
-        values.dtype == NUMPY_DTYPES.get(type.dtype)
+        values.dtype == numpy_dtype(type.dtype)
         and values.ndim == type.rank
         and all(
             not isinstance(dim, int) or dim == size
@@ -164,7 +164,7 @@ def _fits(type: TensorType, values: np.ndarray) -> bool:
 def _plain(type: TensorType) -> np.ndarray:
     """An array where no field fits: a smooth wave for floats, zeros for the rest."""
     shape = tuple(dim if isinstance(dim, int) else SAMPLES for dim in type.shape)
-    zeros: np.ndarray = np.zeros(shape, NUMPY_DTYPES[type.dtype])
+    zeros: np.ndarray = np.zeros(shape, numpy_dtype(type.dtype))
     if not type.is_float:
         return zeros
     wave = np.sin(np.arange(zeros.size).reshape(shape))

@@ -24,7 +24,16 @@ from nnc.ops.registry import OPS
 from nnc.passes.dead_code import remove_unreached
 from nnc.passes.inline import inline_calls
 from nnc.passes.legalize import MARKERS, legalize
-from nnc.verify.rounding import EXACT, FORMATS, SUMS, Format, error_size, is_exact
+from nnc.verify.rounding import (
+    EXACT,
+    FORMATS,
+    SUMS,
+    Format,
+    absolute,
+    error_size,
+    is_exact,
+    overflowed,
+)
 
 Arrays = dict[str, np.ndarray]
 Pins = Mapping[str, np.ndarray]
@@ -142,6 +151,7 @@ class Machine:
                     y if f is None else disturbed(node.op, y, operands, each.attrs, f, noise)
                     for y, f in zip(found, each.formats, strict=True)
                 )
+            found = tuple(map(overflowed, found, each.formats))
             if pins:
                 found = tuple(pins.get(Value(node.id, i), y) for i, y in enumerate(found))
             results[node.id] = found
@@ -162,7 +172,7 @@ def disturbed(
     noise: Noise,
 ) -> np.ndarray:
     """`y` with a random error of the size that `op` can have in `format`."""
-    size = format.unit * noise.size(op, y, xs, attrs)
+    size = absolute(op, y, noise.size(op, y, xs, attrs), format)
     size = np.maximum(size, np.minimum(np.abs(y), format.underflow))
     return np.where(is_exact(op, y, xs, format), y, y + size * noise.like(y))
 

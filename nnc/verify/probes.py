@@ -17,7 +17,7 @@ import numpy as np
 from nnc.backend import Backend
 from nnc.ir.graph import Graph, Node, Origin, Value
 from nnc.ir.interpret import with_sizes
-from nnc.ir.types import NUMPY_DTYPES
+from nnc.ir.types import numpy_dtype
 from nnc.ops.registry import OPS
 from nnc.train.places import in_library
 from nnc.verify.expected import Error, Expected, expect
@@ -177,7 +177,7 @@ def _follows(graph: Graph, node: Node, value: Value, seen: Arrays, inputs: Input
 def _operand(graph: Graph, value: Value, seen: Arrays, inputs: Inputs) -> np.ndarray:
     node = graph.producer(value)
     if node.op == "input":
-        return np.asarray(inputs.by_name[node.attrs["name"]], NUMPY_DTYPES[node.type.dtype])
+        return np.asarray(inputs.by_name[node.attrs["name"]], numpy_dtype(node.type.dtype))
     if node.op == "const":
         evaluate = OPS["const"].evaluate
         assert evaluate is not None

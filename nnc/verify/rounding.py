@@ -29,12 +29,15 @@ from nnc.ops.registry import OPS
 class Format:
     """`unit` roundoff of a float type, what an `underflow` may lose, and a test for exactness.
 
+    From `limit` on a result is rounded to an infinity.
+
     A result that is a value of the type `exact` (with its low bits zero) was not rounded: those of
     roundings almost never are.
     """
 
     unit: float
     underflow: float
+    limit: float
     exact: type
     low_bits: int = 0
 
@@ -51,11 +54,14 @@ class Format:
 #: addition; so f64 gets eight units.  A value of f32 counts as exact there: 29 zero bits in a row
 #: are no accident.
 FORMATS: dict[str, Format] = {
-    "bf16": Format(2.0**-8, 2.0**-126, np.float32, low_bits=16),
-    "f16": Format(2.0**-11, 2.0**-25, np.float16),
-    "f32": Format(2.0**-24, 2.0**-126, np.float32),
-    "f64": Format(2.0**-50, 2.0**-1022, np.float32),
+    "bf16": Format(2.0**-8, 2.0**-126, 2.0**128 * (1 - 2.0**-9), np.float32, low_bits=16),
+    "f16": Format(2.0**-11, 2.0**-25, 2.0**16 * (1 - 2.0**-12), np.float16),
+    "f32": Format(2.0**-24, 2.0**-126, 2.0**128 * (1 - 2.0**-25), np.float32),
+    "f64": Format(2.0**-50, 2.0**-1022, math.inf, np.float32),
 }
+
+#: sums of short floats that are added up in f32 and rounded once
+WIDE_SUMS = frozenset(("dot", "sum"))
 
 #: ops that only move, choose, compare or count: what they give has no error of its own
 EXACT = frozenset((
@@ -85,6 +91,22 @@ def error_size(op: str, y: np.ndarray, *xs: np.ndarray, **attrs: Any) -> np.ndar
     return RELATIVE.get(op, 1.0) * np.abs(y)
 
 
+def absolute(op: str, y: np.ndarray, size: Any, format: Format) -> Any:
+    """The error of `y` in `format`, where `size` is what `error_size` says."""
+    wide = FORMATS["f32"]
+    if op in WIDE_SUMS and format.unit > wide.unit:
+        return wide.unit * size + format.unit * np.abs(y)
+    return format.unit * size
+
+
+def overflowed(y: np.ndarray, format: Format | None) -> np.ndarray:
+    """`y` as `format` holds it: what is beyond its largest values is an infinity there."""
+    if format is None or format.limit == math.inf:
+        return y
+    beyond = np.abs(y) >= format.limit
+    return np.where(beyond, np.copysign(np.inf, y), y) if beyond.any() else y
+
+
 def is_exact(op: str, y: np.ndarray, xs: Sequence[np.ndarray], format: Format) -> np.ndarray:
     """Where `op` gives `y` without rounding: bool, of the shape of `y` or ().
 
@@ -92,9 +114,9 @@ def is_exact(op: str, y: np.ndarray, xs: Sequence[np.ndarray], format: Format) -
     a value, but not where it counts: among whole numbers below 1 / u.
     """
     if op not in SUMS:
-        return format.holds(y)
+        return format.holds(y) | ~np.isfinite(y)
     counts = all(bool(np.all(x == np.rint(x))) for x in xs if x.dtype.kind == "f")
-    return (np.abs(y) <= 1 / format.unit) & counts
+    return ((np.abs(y) <= 1 / format.unit) & counts) | ~np.isfinite(y)
 
 
 # ---------------------------------------------------------------- sums

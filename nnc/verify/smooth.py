@@ -10,6 +10,7 @@ and absolute values are continuous themselves; their gradients are made of decis
 from __future__ import annotations
 
 from nnc.ir.graph import Graph, Value
+from nnc.ir.program import is_result
 
 #: ops whose result jumps where an operand passes a threshold
 DECISIONS = frozenset((
@@ -23,11 +24,6 @@ def is_smooth(graph: Graph) -> bool:
     inputs = {id for id in graph.inputs if graph.node(id).attrs["kind"] == "state"}
     outputs = [v for name, v in graph.outputs.items() if not is_result(name)]
     return not _decides(graph, inputs, outputs)
-
-
-def is_result(output: str) -> bool:
-    """Whether an output of a step is loss or metric rather than state."""
-    return output.startswith("@") and not output.startswith("@opt/")
 
 
 def _decides(graph: Graph, sources: set[int], outputs: list[Value]) -> bool:

@@ -29,6 +29,8 @@ WITHOUT_GRADIENT = [
     Case("abs", (INTS,), label="int"),
     Case("cast", (X * 5,), {"dtype": "i32"}, label="int"),
     Case("cast", (TRUE,), {"dtype": "f32"}, label="bool"),
+    *(Case("cast", (X,), {"dtype": d}, label=d) for d in ("bf16", "f16")),
+    *(Case("round_to", (X,), {"dtype": d}, label=d) for d in ("bf16", "f16", "f32")),
     Case("bitcast", (X,), {"dtype": "u64"}),
     Case("const", (), {"value": 0.1, "dtype": "f32"}),
     Case("const", (), {"value": Array(np.array([[0.1, -np.inf], [2.0, 3e-5]])), "dtype": "f64"}),

@@ -24,7 +24,7 @@ MISSING = {
     "vae": {"data/digits.csv.gz"},
 }
 #: What `regimes.nn` uses and the language does not have yet.
-LACKING = {"Ema", "Snapshot", "Fisher", "precision", "bf16"}
+LACKING = {"Ema", "Snapshot", "Fisher"}
 
 
 def faults(name: str, root: Path) -> list[Diagnostic]:

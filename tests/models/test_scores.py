@@ -5,6 +5,7 @@ program has no other.
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,18 @@ def train(tmp_path: Path, name: str, *options: str) -> dict[str, dict[str, float
 )
 def test_a_classifier_reaches_its_accuracy(tmp_path: Path, name: str, least: float) -> None:
     assert train(tmp_path, name)["test"]["accuracy"] >= least
+
+
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+def test_short_products_reach_the_same_accuracy(tmp_path: Path, precision: str) -> None:
+    text = (MODELS / "digits.nn").read_text(encoding="utf-8")
+    assert text.count("  epochs    = ") == 1
+    program = tmp_path / "digits.nn"
+    text = text.replace("  epochs    = ", f"  precision = {precision}\n  epochs    = ")
+    program.write_text(text, encoding="utf-8")
+    (tmp_path / "data").mkdir()
+    shutil.copy(MODELS / "data" / "digits.csv.gz", tmp_path / "data")
+    assert train(tmp_path, str(program.with_suffix("")))["test"]["accuracy"] >= 0.97
 
 
 def least_squares() -> float:

@@ -21,5 +21,6 @@ CASES = [
     Case("pow", (POSITIVE, OTHER_POSITIVE), order=3, label="third"),
     Case("where", (CONDITION, X, Y)),
     Case("cast", (X,), {"dtype": "f64"}),
+    Case("round_to", (X,), {"dtype": "f64"}),
 ]
 EXEMPT: dict[str, str] = {}

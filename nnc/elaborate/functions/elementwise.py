@@ -162,5 +162,5 @@ def _define_cast(dtype: str) -> None:
     builtin(dtype)(function)
 
 
-for _dtype in ("f16", "f32", "f64", "i32", "i64", "u32", "bool"):
+for _dtype in ("bf16", "f16", "f32", "f64", "i32", "i64", "u32", "bool"):
     _define_cast(_dtype)

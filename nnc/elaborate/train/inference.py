@@ -8,7 +8,7 @@ from nnc.elaborate.arithmetic import as_tensor
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Application
 from nnc.elaborate.instances import apply
-from nnc.elaborate.settings import Settings
+from nnc.elaborate.settings import Settings, precision_of
 from nnc.elaborate.train.common import Section
 from nnc.elaborate.train.scoring import loss_value
 from nnc.elaborate.values import TensorValue, TupleValue
@@ -19,6 +19,7 @@ from nnc.language import tree
 from nnc.passes.autodiff import expand_gradients
 from nnc.passes.dead_code import dead_code
 from nnc.passes.inline import flat
+from nnc.passes.precision import multiply_in
 
 #: The settings of a step, and the sections inside `train` that it stands in.
 Losses = Sequence[tuple[Settings, Sequence[tree.Section]]]
@@ -62,6 +63,7 @@ def _reads_batch(graph: Graph) -> bool:
 
 def _forward(section: Section, path: str) -> Forward:
     structured = _structured(section, path)
+    multiply_in(structured, precision_of(section.settings))
     expand_gradients(structured)
     plain = flat(structured)
     for graph in (structured, plain):

@@ -21,6 +21,7 @@ from nnc.elaborate.values import (
     TupleValue,
     describe,
 )
+from nnc.ir.types import SHORT_FLOATS
 from nnc.language import tree
 from nnc.language.diagnostics import error
 from nnc.language.tree import Span
@@ -86,9 +87,14 @@ def rule_for(groups: Groups, path: str, span: Span) -> Template:
 def apply_rule(
     cx: Context, rule: Template, step: str, path: str, gradient: TensorValue, span: Span
 ) -> TensorValue:
-    """The new value of the weight at `path`; its moments stand at `@opt/STEP/NAME/PATH`."""
+    """The new value of the weight at `path`; its moments stand at `@opt/STEP/NAME/PATH`.
+
+    A rule computes in f32: a weight of a short float is widened for it, and its new value rounded.
+    """
     named = replace(rule, naming=Naming("", {}), place=("@update." + path,) * 2, iteration=())
-    weight = TensorValue(cx.inputs[path], cx.world.names[path])
+    kept = TensorValue(cx.inputs[path], cx.world.names[path])
+    with cx.at(span):
+        weight, gradient = (_in_f32(value) for value in (kept, gradient))
     state_path = f"@opt/{step}/{{}}/{path}"
     with cx.assigned(state_path=state_path, state_kind="optimizer", counter="updates"):
         result = apply(cx, named, [("", weight, span), ("", gradient, span)], span)
@@ -97,4 +103,10 @@ def apply_rule(
         raise error(
             "E0301", f"the optimizer makes {describe(value)} of `{path}`, {describe(weight)}", span
         )
-    return value
+    with cx.at(span):
+        return value.with_tensor(value.tensor.cast(kept.dtype))
+
+
+def _in_f32(value: TensorValue) -> TensorValue:
+    short = value.dtype in SHORT_FLOATS
+    return value.with_tensor(value.tensor.cast("f32")) if short else value

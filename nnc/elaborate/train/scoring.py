@@ -11,7 +11,7 @@ from nnc.elaborate.arithmetic import as_tensor
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Context
 from nnc.elaborate.scope import Scope
-from nnc.elaborate.settings import Settings, read_settings
+from nnc.elaborate.settings import Settings, precision_of, read_settings
 from nnc.elaborate.train.common import BATCH, Section, inner_sections, named_arguments
 from nnc.elaborate.types import in_steps
 from nnc.elaborate.values import Duration, Poison, Poisoned, TensorValue, describe
@@ -23,6 +23,7 @@ from nnc.language.diagnostics import Diagnostic, NncError, error
 from nnc.passes.autodiff import expand_gradients
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
+from nnc.passes.precision import multiply_in
 from nnc.passes.split_evaluation import split_evaluation
 
 
@@ -80,8 +81,12 @@ def metric_value(cx: Context, settings: Settings, item: tree.Argument, scope: Sc
     return value
 
 
-def finish_graph(cx: Context, graph: Graph) -> None:
-    """Gradients written out, what nothing needs removed."""
+def finish_graph(cx: Context, graph: Graph, precision: str, end: int | None = None) -> None:
+    """Products in their precision, gradients written out, what nothing needs removed.
+
+    `end` is the id before which the nodes are those of the forward pass; by default all are.
+    """
+    multiply_in(graph, precision, end)
     expand_gradients(graph)
     dead_code.run(graph)
     kept = {graph.node(id).attrs["name"] for id in graph.inputs}
@@ -183,7 +188,7 @@ def _evaluation(
     _keep_to_source(section, graph, source)
     if not graph.outputs:
         return None
-    finish_graph(cx, graph)
+    finish_graph(cx, graph, precision_of(section.settings))
     common.run(graph)  # what two metrics share is accumulated once
     cut = split_evaluation(graph, BATCH)
     dead_code.run(cut.batch)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from nnc.elaborate.calls import invoke
 from nnc.elaborate.collected import Collected
-from nnc.elaborate.settings import Settings
+from nnc.elaborate.settings import Settings, precision_of
 from nnc.elaborate.train.common import Section, missing
+from nnc.elaborate.train.loss_scale import LossScale
 from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_for
 from nnc.elaborate.train.scoring import finish_graph, loss_value
 from nnc.elaborate.values import (
@@ -20,6 +21,7 @@ from nnc.elaborate.values import (
     describe,
     is_number,
 )
+from nnc.ir.builder import Tensor
 from nnc.ir.graph import Graph
 from nnc.ir.program import Step
 from nnc.language import tree
@@ -44,24 +46,51 @@ class StepBuilder:
         problems = Collected()
         loss = problems.attempt(self._loss)
         groups = problems.attempt(self._groups)
+        precision = problems.attempt(precision_of, self.settings)
         problems.finish()
         assert loss is not None
         assert groups is not None
+        assert precision is not None
+        forward = self.graph.next_id  # what the optimizer multiplies comes after
         prefixes = self._update_prefixes()
         paths = self._weights(loss, prefixes)
-        gradients = self._transformed(self._gradients(loss, paths))
-        self.graph.outputs["@loss"] = loss.tensor.value
+        self._output({"@loss": loss.tensor})
+        scale = self._loss_scale() if precision == "f16" else None
+        gradients = self._gradients(loss if scale is None else scale.scaled(loss), paths)
+        if scale is not None:
+            gradients = scale.unscaled(gradients)
+            self._output(scale.update(gradients))
+        updates = self._updates(self._transformed(gradients), groups, paths, prefixes)
+        if scale is not None:
+            updates = {path: scale.kept(path, new) for path, new in updates.items()}
+        self._output(updates)
+        finish_graph(self.cx, self.graph, precision, forward)
+        return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
+
+    def _output(self, values: dict[str, Tensor]) -> None:
+        self.graph.outputs |= {name: tensor.value for name, tensor in values.items()}
+
+    def _loss_scale(self) -> LossScale:
+        return LossScale(self.cx, self.name, self.settings["precision"].span)
+
+    def _updates(
+        self,
+        gradients: WeightsValue,
+        groups: Groups,
+        paths: list[str],
+        prefixes: list[str] | None,
+    ) -> dict[str, Tensor]:
+        """The new value of every entry of the state that the step changes, by path."""
+        updates: dict[str, Tensor] = {}
         span = self.settings["optimizer"].value.span
         for path in paths:
             rule = rule_for(groups, path, span)
             gradient = gradients.leaves[path]
-            updated = apply_rule(self.cx, rule, self.name, path, gradient, span)
-            self.graph.outputs[path] = updated.tensor.value
+            updates[path] = apply_rule(self.cx, rule, self.name, path, gradient, span).tensor
         for path, value in self.cx.written.items():
             if path.startswith("@opt/") or _below(path, prefixes):
-                self.graph.outputs[path] = value.tensor.value
-        finish_graph(self.cx, self.graph)
-        return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
+                updates[path] = value.tensor
+        return updates
 
     def _loss(self) -> TensorValue:
         if "loss" not in self.settings:
