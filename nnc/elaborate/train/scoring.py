@@ -23,6 +23,7 @@ from nnc.language.diagnostics import Diagnostic, NncError, error
 from nnc.passes.autodiff import expand_gradients
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
+from nnc.passes.recognize import recognize
 from nnc.passes.split_evaluation import split_evaluation
 
 
@@ -186,6 +187,7 @@ def _evaluation(
     finish_graph(cx, graph)
     common.run(graph)  # what two metrics share is accumulated once
     cut = split_evaluation(graph, BATCH)
-    dead_code.run(cut.batch)
-    dead_code.run(cut.finish)
+    for part in (cut.batch, cut.finish):
+        dead_code.run(part)
+        recognize.run(part)
     return Evaluation(name, source, split, cut.batch, cut.merge, cut.finish, cx.scalars, every)

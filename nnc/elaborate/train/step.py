@@ -25,6 +25,8 @@ from nnc.ir.program import Step
 from nnc.language import tree
 from nnc.language.diagnostics import Label, error
 from nnc.ops.registry import OPS
+from nnc.passes.dead_code import dead_code
+from nnc.passes.recognize import recognize
 
 
 class StepBuilder:
@@ -60,6 +62,8 @@ class StepBuilder:
         for path, value in self.cx.written.items():
             if path.startswith("@opt/") or _below(path, prefixes):
                 self.graph.outputs[path] = value.tensor.value
+        dead_code.run(self.graph)
+        recognize.run(self.graph)
         finish_graph(self.cx, self.graph)
         return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
 
