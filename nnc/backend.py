@@ -27,7 +27,7 @@ from nnc.ir.program import Training
 from nnc.language.diagnostics import NncError, error, suggest
 from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.fold_constants import splat
-from nnc.passes.legalize import legalize
+from nnc.passes.legalize import expansion, legalize
 from nnc.passes.pipeline import map_graphs, optimize
 from nnc.source import Sources
 
@@ -39,6 +39,7 @@ __all__ = [
     "Rewriter",
     "Sources",
     "error",
+    "expansion",
     "get",
     "installed",
     "legalized",
