@@ -36,6 +36,8 @@ def differentiated(
 
     inner = Builder(Graph())
     inputs = [inner.input(f"x{i}", x.type) for i, x in enumerate(xs)]
+    for node in inner.graph:
+        node.name = ""  # after which gradients would be called
     made = function(*inputs)
     results = list(made) if isinstance(made, Sequence) else [made]
     pairs = [(y, dy) for y, dy in zip(results, dys, strict=True) if dy is not None]
