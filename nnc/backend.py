@@ -28,7 +28,7 @@ from nnc.language.diagnostics import NncError, error, suggest
 from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
-from nnc.passes.legalize import legalize
+from nnc.passes.legalize import expansion, legalize
 from nnc.passes.pipeline import map_graphs, optimize
 from nnc.source import Sources
 
@@ -41,6 +41,7 @@ __all__ = [
     "Sources",
     "devices",
     "error",
+    "expansion",
     "get",
     "installed",
     "legalized",

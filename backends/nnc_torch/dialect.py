@@ -21,7 +21,7 @@ from nnc.ir.graph import Value
 from nnc.ir.narrow import held
 from nnc.ir.program import Forward, Step, Training
 from nnc.ir.types import NUMPY_DTYPES, dtype_of
-from nnc_torch import runtime, short
+from nnc_torch import kernels, runtime, short
 from nnc_torch.emitters import EMITTERS, MODULE_EMITTERS
 from nnc_torch.host import UNSIGNED
 from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
@@ -29,7 +29,10 @@ from nnc_torch.modules import class_texts, forward_text, method_names
 from nnc_torch.updates import print_updates
 
 HELPERS = tuple(
-    f for f in vars(runtime).values() if getattr(f, "__module__", "") == runtime.__name__
+    f
+    for module in (runtime, kernels)
+    for f in vars(module).values()
+    if getattr(f, "__module__", "") == module.__name__
 )
 
 

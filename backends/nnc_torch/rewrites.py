@@ -6,9 +6,15 @@ from nnc_numpy.rewrites import sum_of_pads
 
 from nnc.backend import Rewriter
 from nnc.ir.graph import Graph
+from nnc_torch.fused import in_parts
 from nnc_torch.relu import by_result
 
-RULES = {"add": sum_of_pads, "where": by_result}
+RULES = {
+    "add": sum_of_pads,
+    "where": by_result,
+    "attention": in_parts,
+    "attention_grad": in_parts,
+}
 
 
 def rewrite(graph: Graph) -> bool:
@@ -21,6 +27,7 @@ def rewrite(graph: Graph) -> bool:
             with rewriter.builder.at(node.origin):
                 result = rule(rewriter, node)
             if result is not None:
-                rewriter.replace_node(node, (result,))
+                results = result if isinstance(result, tuple) else (result,)
+                rewriter.replace_node(node, results)
                 changed = True
     return changed

@@ -278,8 +278,7 @@ class Printer:
         targets = []
         for index in range(len(node.types)):
             value = Value(node.id, index)
-            suffix = "_index" if index else ""
-            name = self.names.of(self.graph, node, suffix) if self.uses[value] else "_"
+            name = self.names.of(self.graph, node, index) if self.uses[value] else "_"
             self.exprs[value] = Expr(name)
             targets.append(name)
         self.body.add(self.depth, f"{', '.join(targets)} = {expr.text}")

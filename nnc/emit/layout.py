@@ -15,10 +15,9 @@ def statement(text: str, depth: int) -> list[str]:
     line = INDENT * depth + text
     if len(line) <= WIDTH:
         return [line]
-    start = _last_bracket(text)
+    start, close = _parameters(text) or (_last_bracket(text), -2 if text[-1] in ":," else -1)
     if start is None:
         return [line]
-    close = -2 if text[-1] in ":," else -1
     inside, end = text[start + 1 : close], text[close:]
     head = [INDENT * depth + text[: start + 1]]
     tail = [INDENT * depth + end]
@@ -30,6 +29,12 @@ def statement(text: str, depth: int) -> list[str]:
         return [*head, whole, *tail]
     body = [line for item in items for line in statement(f"{item},", depth + 1)]
     return [*head, *body, *tail]
+
+
+def _parameters(text: str) -> tuple[int, int] | None:
+    """Where the brackets of the parameters are in a `def` that says what it returns."""
+    arrow = text.rfind(") -> ")
+    return (text.index("("), arrow) if text.startswith("def ") and arrow > 0 else None
 
 
 def _last_bracket(text: str) -> int | None:

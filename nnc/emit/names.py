@@ -25,9 +25,18 @@ NOUNS = {
     "ge": "at_least", "and": "both", "or": "either", "not": "negated", "const": "table",
     "conv": "features", "conv_input_grad": "d_features", "conv_filter_grad": "d_filter",
     "max_pool": "pooled", "max_pool_grad": "d_pooled", "sum_pool": "pooled",
+    "layer_norm": "normed", "batch_norm": "normed", "attention": "mixed",
     "softmax": "p", "log_softmax": "log_p", "sigmoid": "gate", "tanh": "squashed",
     "maximum": "larger", "minimum": "smaller", "iota": "counts", "pad": "padded",
     "shift_right": "shifted",
+}  # fmt: skip
+
+#: the results of ops of several; "" is the noun of the op
+RESULTS = {
+    "max_pool": ("", "pooled_index"),
+    "layer_norm": ("", "mean", "rstd"), "layer_norm_grad": ("d_x", "d_gain", "d_bias"),
+    "batch_norm": ("", "mean", "var"), "batch_norm_grad": ("d_x", "d_gain", "d_bias"),
+    "attention": ("", "logsumexp"), "attention_grad": ("d_q", "d_k", "d_v"),
 }  # fmt: skip
 
 #: ops that stand for the layer they end, so that its name suits them
@@ -93,9 +102,11 @@ class Names:
         self._times: list[str] = []
         self._numbers: defaultdict[str, int] = defaultdict(lambda: 1)
 
-    def of(self, graph: Graph, node: Node, suffix: str = "") -> str:
+    def of(self, graph: Graph, node: Node, index: int = 0) -> str:
         """A new name for a result of `node`."""
-        return self.new(noun(graph, node, self.prefix) + suffix)
+        results = RESULTS.get(node.op, ())
+        wish = results[index] if index < len(results) else ""
+        return self.new(wish or noun(graph, node, self.prefix))
 
     def time(self, nesting: int) -> str:
         """The counter of a loop inside `nesting` others; loops after one another share theirs."""

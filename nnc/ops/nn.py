@@ -1,4 +1,4 @@
-"""Composites of neural networks: stable sigmoids and softmaxes; convolution and pooling join them.
+"""Composites of neural networks: stable sigmoids and softmaxes; larger ones join them.
 
 A composite exists where the formula that everybody writes overflows, or where a backend has a
 kernel of its own.  Each has a decomposition into core ops and its own gradient, mostly from its
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnc.ir.types import TensorType
+from nnc.ops import attention as attention
 from nnc.ops import conv as conv
+from nnc.ops import norm as norm
 from nnc.ops import pool as pool
 from nnc.ops.registry import OpError, family
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tests.gradcheck import Case, normal
+from tests.gradcheck import Case, normal, uniform
+from tests.ops.bodies import evaluate
 
 X = normal(2, 4)
 PLAIN = {"stride": (1,), "dilation": (1,), "low": (0,), "high": (0,), "groups": 1}
@@ -12,6 +13,28 @@ DEEP = {"stride": (1,), "dilation": (1,), "low": (1,), "high": (1,), "groups": 2
 POOL = {"size": (3,), "stride": (2,), "low": (1,), "high": (1,)}
 POOL2 = {"size": (2, 2), "stride": (1, 2), "low": (1, 0), "high": (0, 1)}
 WINNERS = np.array([[[1, 0], [2, 2], [0, 1]]], np.int32)
+
+EPS = {"eps": 0.1}
+GAIN, BIAS = normal(4, seed=1), normal(4, seed=2)
+VAR = uniform(0.5, 2.0, 4)
+
+Q, K, V = normal(2, 3, 2), normal(2, 4, 2), normal(2, 4, 2, seed=1)
+KEYS, WIDE = normal(2, 3, 2, seed=2), normal(2, 3, 3)
+MASK = np.array([[[1, 0, 1, 1], [0, 1, 0, 0], [1, 1, 0, 0]]], bool)
+FIRST = np.array([[[1, 0, 1]], [[1, 1, 0]]], bool)
+PLAIN_ATTENTION = {"scale": 0.7, "causal": False}
+CAUSAL = {"scale": 0.5, "causal": True}
+
+
+def attention_grad(
+    *operands: np.ndarray, scale: float, causal: bool, order: int = 2, label: str = ""
+) -> Case:
+    """The gradient of an attention: its results belong to its operands."""
+    attrs = {"scale": scale, "causal": causal}
+    y, logsumexp = evaluate("attention", *operands, **attrs)
+    arrays = (normal(*y.shape, seed=3), *operands, y, logsumexp)
+    return Case("attention_grad", arrays, attrs, order, label)
+
 
 CASES = [
     *(Case(op, (X,)) for op in ("sigmoid", "softplus", "log_sigmoid")),
@@ -45,5 +68,24 @@ CASES = [
     Case("sum_pool", (normal(1, 5, 2),), POOL),
     Case("sum_pool", (normal(1, 3, 4, 1),), POOL2, label="two-axes"),
     Case("sum_pool_grad", (normal(1, 3, 2),), {"shape": (1, 5, 2), **POOL}),
+    *(
+        Case("layer_norm", (x, GAIN, BIAS), EPS, label=f"rank-{x.ndim}")
+        for x in (normal(4), normal(2, 4), normal(2, 2, 4))
+    ),
+    Case("layer_norm_grad", (normal(2, 4, seed=3), X, GAIN, normal(2), uniform(0.5, 2.0, 2))),
+    Case("batch_norm", (normal(3, 4), GAIN, BIAS), EPS),
+    Case("batch_norm", (normal(2, 1, 2, 4), GAIN, BIAS), EPS, label="rank-4"),
+    Case("batch_norm_grad", (normal(2, 4, seed=3), X, GAIN, normal(4, seed=4), VAR), EPS),
+    Case("attention", (Q, K, V), PLAIN_ATTENTION),
+    Case("attention", (Q, KEYS, WIDE), CAUSAL, label="causal"),
+    Case("attention", (Q, K, V, MASK), PLAIN_ATTENTION, label="mask"),
+    Case("attention", (Q, KEYS, WIDE, FIRST), CAUSAL, label="causal-mask"),
+    Case("attention", (Q[0], K[0], V[0]), PLAIN_ATTENTION, label="rank-2"),
+    Case("attention", (Q[None], K[None], V[None], MASK[None]), PLAIN_ATTENTION, label="rank-4"),
+    attention_grad(Q, K, V, **PLAIN_ATTENTION),
+    attention_grad(Q, KEYS, WIDE, **CAUSAL, label="causal"),
+    attention_grad(Q[None], KEYS[None], KEYS[None], **CAUSAL, label="causal-rank-4"),
+    attention_grad(Q[None], K[None], V[None], MASK[None], **PLAIN_ATTENTION, label="rank-4"),
+    attention_grad(Q, KEYS, WIDE, FIRST, **CAUSAL, label="causal-mask"),
 ]
 EXEMPT: dict[str, str] = {}

@@ -20,18 +20,37 @@ from tests.verify.planting import (
 
 
 # ---------------------------------------------------------------- normalization
-def unbiased(builder: Builder, node: Node, *xs: Tensor) -> Tensor:
-    return again(builder, node, *xs) * (8 / 7)
+def normalized(x: Tensor, gain: Tensor, bias: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """A layer norm with these moments."""
+    axes = (x.rank - 1,)
+    centred = x - mean.restore(x.shape, axes)
+    return centred / deviation.restore(x.shape, axes) * gain + bias
 
 
-def eps_outside_the_root(builder: Builder, node: Node, x: Tensor) -> Tensor:
-    variance, eps = producers(builder, x)
-    return 1.0 / (variance.emit("sqrt") + eps)
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    axes = (x.rank - 1,)
+    centred = x - x.mean(axes).restore(x.shape, axes)
+    return x.mean(axes), (centred * centred).mean(axes)
 
 
-def mean_not_subtracted(builder: Builder, node: Node, x: Tensor, y: Tensor) -> Tensor:
-    raw, _ = producers(builder, x)
-    return raw * raw
+def unbiased(builder: Builder, node: Node, x: Tensor, *rest: Tensor) -> Tensor:
+    mean, var = moments(x)
+    return normalized(x, *rest, mean, (var * (8 / 7) + node.attrs["eps"]).emit("sqrt"))
+
+
+def eps_outside_the_root(builder: Builder, node: Node, x: Tensor, *rest: Tensor) -> Tensor:
+    mean, var = moments(x)
+    return normalized(x, *rest, mean, var.emit("sqrt") + node.attrs["eps"])
+
+
+def mean_not_subtracted(builder: Builder, node: Node, x: Tensor, *rest: Tensor) -> Tensor:
+    mean, _ = moments(x)
+    square = (x * x).mean((x.rank - 1,))
+    return normalized(x, *rest, mean, (square + node.attrs["eps"]).emit("sqrt"))
+
+
+def mean_over_samples(builder: Builder, node: Node, x: Tensor, *rest: Tensor) -> Tensor:
+    return again(builder, node, x - x.mean((0,)), *rest)
 
 
 def in_float16(builder: Builder, node: Node, *xs: Tensor) -> Tensor:
@@ -100,8 +119,10 @@ def gelu_of_tanh(builder: Builder, node: Node, x: Tensor) -> Tensor:
     return tanh
 
 
-def without_row_sums(builder: Builder, node: Node, weighted: Tensor, rest: Tensor) -> Tensor:
-    return weighted
+def without_row_sums(builder: Builder, node: Node, *xs: Tensor) -> Tensor:
+    """The gradient of attention takes these from its result."""
+    *others, y, logsumexp = xs
+    return again(builder, node, *others, y * 0.0, logsumexp)
 
 
 def tie_to_one(builder: Builder, node: Node, x: Tensor) -> Tensor:
@@ -110,11 +131,11 @@ def tie_to_one(builder: Builder, node: Node, x: Tensor) -> Tensor:
 
 PLANTED = (
     # layer normalization, dense layers and SGD
-    Planted("norm_eps", "norm", Site("add", "LayerNorm()"), constant(1e-6, 1)),
-    Planted("unbiased_variance", "norm", Site("mul", "LayerNorm()", name="v"), unbiased),
-    Planted("eps_outside_root", "norm", Site("rsqrt", "LayerNorm()"), eps_outside_the_root),
-    Planted("raw_second_moment", "norm", Site("mul", "LayerNorm()", 1), mean_not_subtracted),
-    Planted("mean_over_samples", "norm", Site("sum", "LayerNorm()"), attribute(axes=(0,))),
+    Planted("norm_eps", "norm", Site("layer_norm", "LayerNorm()"), attribute(eps=1e-6)),
+    Planted("unbiased_variance", "norm", Site("layer_norm", "LayerNorm()"), unbiased),
+    Planted("eps_outside_root", "norm", Site("layer_norm", "LayerNorm()"), eps_outside_the_root),
+    Planted("raw_second_moment", "norm", Site("layer_norm", "LayerNorm()"), mean_not_subtracted),
+    Planted("mean_over_samples", "norm", Site("layer_norm", "LayerNorm()"), mean_over_samples),
     Planted("square_transposed", "norm", Site("dot", "sigmoid"), transposed),
     Planted("float16_sigmoid", "norm", Site("sigmoid", "sigmoid"), in_float16),
     Planted("tanh_slope", "norm", Site("sub", "tanh(n)"), tanh_slope_of_the_input),
@@ -152,8 +173,10 @@ PLANTED = (
     Planted("first_output", "lstm", Site("slice", "h[T = -1]"),
             attribute(start=(0, 0, 0), stop=(8, 1, 4))),
     # attention, gelu and Lion
-    Planted("scores_unscaled", "attention", Site("mul", "MultiHeadAttention"), operand(0)),
-    Planted("softmax_gradient", "attention", Site("sub", "MultiHeadAttention"), without_row_sums),
+    Planted("scores_unscaled", "attention", Site("attention", "MultiHeadAttention"),
+            attribute(scale=1.0)),
+    Planted("softmax_gradient", "attention", Site("attention_grad", "MultiHeadAttention"),
+            without_row_sums),
     Planted("approximate_erf", "attention", Site("erf", "gelu"), gelu_of_tanh),
     Planted("mean_is_a_sum", "attention", Site("mul", "mean(g", name="m"), operand(0)),
     # two steps in turn
@@ -167,7 +190,7 @@ MISSPELT = (
     Misspelt("rows_written_once", "lstm", Site("scatter_add", "Embedding"),
              "np.add.at(np.moveaxis(result, axis, 0), index, rows)",
              "np.moveaxis(result, axis, 0)[index] = rows"),
-    Misspelt("softmax_not_normalized", "attention", Site("softmax", "MultiHeadAttention"),
+    Misspelt("softmax_not_normalized", "attention", Site("attention", "MultiHeadAttention"),
              "y /= y.sum(axis=axis, keepdims=True)", "y /= y.sum()"),
 )  # fmt: skip
 

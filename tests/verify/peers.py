@@ -14,6 +14,7 @@ from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.interpret import as_float64
 from nnc.ir.program import StateEntry, Training
 from nnc.ops.registry import OPS
+from nnc.passes.legalize import legalize
 from nnc.passes.pipeline import map_graphs
 from nnc.verify.twin import map_training
 
@@ -34,6 +35,7 @@ class Peer:
         return nnc_numpy.backend.emit(map_graphs(training, self.rewrite))
 
     def rewrite(self, graph: Graph) -> None:
+        legalize(graph, self.emitters)
         builder = Builder(graph)
         for node in [node for node in graph if node.op == self.op and "@loss" in graph.outputs]:
             with builder.at(node.origin):

@@ -38,4 +38,4 @@ def test_there_are_at_least_thirty() -> None:
 def test_the_message_shows_the_line() -> None:
     report = report_on("norm")
     (message,) = (d.message for d in problems(report) if "`norm_eps`" in d.message)
-    assert "`add` in net.layer_norm_0 is the first value that differs" in message
+    assert "`layer_norm` (`n`) in net.layer_norm_0 is the first value that differs" in message

@@ -169,6 +169,8 @@ class ModulePrinter(Printer):
     def freed(self, value: Value) -> str:
         """The variable that `value` is made of first of all, where nothing else reads it."""
         node = self.graph.producer(value)
+        if node.op == "attention":  # no more of its queries than of its keys and values
+            return ""
         while node.operands:
             source = self.main_operand(node)
             known = self.exprs.get(source, Expr(""))

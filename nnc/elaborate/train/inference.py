@@ -20,6 +20,7 @@ from nnc.passes.autodiff import expand_gradients
 from nnc.passes.dead_code import dead_code
 from nnc.passes.inline import flat
 from nnc.passes.precision import multiply_in
+from nnc.passes.recognize import recognize
 
 #: The settings of a step, and the sections inside `train` that it stands in.
 Losses = Sequence[tuple[Settings, Sequence[tree.Section]]]
@@ -64,6 +65,8 @@ def _reads_batch(graph: Graph) -> bool:
 def _forward(section: Section, path: str) -> Forward:
     structured = _structured(section, path)
     multiply_in(structured, precision_of(section.settings))
+    dead_code.run(structured)
+    recognize.run(structured)
     expand_gradients(structured)
     plain = flat(structured)
     for graph in (structured, plain):

@@ -24,6 +24,7 @@ from nnc.passes.autodiff import expand_gradients
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
 from nnc.passes.precision import multiply_in
+from nnc.passes.recognize import recognize
 from nnc.passes.split_evaluation import split_evaluation
 
 
@@ -81,12 +82,8 @@ def metric_value(cx: Context, settings: Settings, item: tree.Argument, scope: Sc
     return value
 
 
-def finish_graph(cx: Context, graph: Graph, precision: str, end: int | None = None) -> None:
-    """Products in their precision, gradients written out, what nothing needs removed.
-
-    `end` is the id before which the nodes are those of the forward pass; by default all are.
-    """
-    multiply_in(graph, precision, end)
+def finish_graph(cx: Context, graph: Graph) -> None:
+    """Gradients written out, what nothing needs removed."""
     expand_gradients(graph)
     dead_code.run(graph)
     kept = {graph.node(id).attrs["name"] for id in graph.inputs}
@@ -188,9 +185,11 @@ def _evaluation(
     _keep_to_source(section, graph, source)
     if not graph.outputs:
         return None
-    finish_graph(cx, graph, precision_of(section.settings))
+    multiply_in(graph, precision_of(section.settings))
+    finish_graph(cx, graph)
     common.run(graph)  # what two metrics share is accumulated once
     cut = split_evaluation(graph, BATCH)
-    dead_code.run(cut.batch)
-    dead_code.run(cut.finish)
+    for part in (cut.batch, cut.finish):
+        dead_code.run(part)
+        recognize.run(part)
     return Evaluation(name, source, split, cut.batch, cut.merge, cut.finish, cx.scalars, every)

@@ -27,6 +27,9 @@ from nnc.ir.program import Step
 from nnc.language import tree
 from nnc.language.diagnostics import Label, error
 from nnc.ops.registry import OPS
+from nnc.passes.dead_code import dead_code
+from nnc.passes.precision import multiply_in
+from nnc.passes.recognize import recognize
 
 
 class StepBuilder:
@@ -64,7 +67,10 @@ class StepBuilder:
         if scale is not None:
             updates = {path: scale.kept(path, new) for path, new in updates.items()}
         self._output(updates)
-        finish_graph(self.cx, self.graph, precision, forward)
+        multiply_in(self.graph, precision, forward)
+        dead_code.run(self.graph)
+        recognize.run(self.graph)
+        finish_graph(self.cx, self.graph)
         return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
 
     def _output(self, values: dict[str, Tensor]) -> None:

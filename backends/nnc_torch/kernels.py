@@ -1,0 +1,170 @@
+"""Functions that emitted files contain for PyTorch's kernels of normalization and attention.
+
+Like `runtime`, they know PyTorch and nothing of graphs.  Steps are not traced by autograd: each
+kernel has its backward, with what the forward left for it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+# ---------------------------------------------------------------- normalization
+def layer_norm_grad(
+    dy: Tensor,
+    x: Tensor,
+    gain: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+    wanted: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The cotangents of x, gain and bias of a `torch.native_layer_norm`, where they are wanted."""
+    bias = gain  # only its shape is read
+    backward = torch.ops.aten.native_layer_norm_backward
+    return backward(dy, x, gain.shape, mean, rstd, gain, bias, wanted)
+
+
+def batch_norm(x: Tensor, gain: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """x [..., C] normalized over all axes but the last, the mean, and the biased variance."""
+    rows = x.flatten(0, -2)  # for which PyTorch has kernels that go along the channels
+    count = rows.shape[0]
+    mean, var = torch.zeros_like(gain), torch.zeros_like(gain)
+    if count == 1:
+        return bias.expand(x.shape), x.flatten(), var
+    # With momentum 1 the running averages are those of the batch; the variance is unbiased.
+    y, _, _ = torch.native_batch_norm(rows, gain, bias, mean, var, True, 1.0, eps)
+    return y.view(x.shape), mean, var.mul_((count - 1) / count)
+
+
+def batch_norm_grad(
+    dy: Tensor,
+    x: Tensor,
+    gain: Tensor,
+    mean: Tensor,
+    var: Tensor,
+    eps: float,
+    wanted: tuple[bool, bool, bool] = (True, True, True),
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The cotangents of x, gain and bias of a `batch_norm`, where they are wanted."""
+    rstd = torch.rsqrt(var + eps)
+    backward = torch.ops.aten.native_batch_norm_backward
+    operands = dy.flatten(0, -2), x.flatten(0, -2), gain, None, None, mean, rstd
+    dx, *others = backward(*operands, True, eps, wanted)
+    return (dx.view(x.shape) if wanted[0] else dx, *others)
+
+
+# ---------------------------------------------------------------- attention
+def lower_triangle(x: Tensor) -> Tensor:
+    """Whether the key does not come after the query, for as many of both as x [..., T, D] has."""
+    count = x.shape[-2]
+    return torch.ones(count, count, dtype=torch.bool, device=x.device).tril()
+
+
+def seen(q: Tensor, mask: Tensor, causal: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    """q and mask, so that a query that sees no key sees all alike; and which queries these are.
+
+    Such a query becomes zero and sees all: the kernels make nan of a query that sees nothing.
+    """
+    if causal:
+        mask = mask & lower_triangle(q)
+    blind = ~mask.any(-1, keepdim=True)
+    return q.masked_fill(blind, 0.0), mask | blind, blind
+
+
+def masked_attention(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor, *, scale: float, causal: bool = False
+) -> Tensor:
+    """Attention to the keys where `mask` is true; a query that sees none sees all alike."""
+    q, mask, _ = seen(q, mask, causal)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+
+
+def attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    *,
+    scale: float,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Attention [N, H, T, D], and the log-sum-exp of the scores [N, H, T] for its gradient."""
+    if q.device.type != "cpu":
+        return attention_by_parts(q, k, v, mask, scale=scale, causal=causal)
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    if mask is None:
+        return kernel(q, k, v, 0.0, causal, scale=scale)
+    q, mask, blind = seen(q, mask, causal)
+    added = torch.where(mask, 0.0, -torch.inf).to(q.dtype)
+    y, logsumexp = kernel(q, k, v, attn_mask=added, scale=scale)
+    return y, logsumexp.masked_fill(blind[..., 0], -1e30)
+
+
+def attention_grad(
+    dy: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    y: Tensor,
+    logsumexp: Tensor,
+    mask: Tensor | None = None,
+    *,
+    scale: float,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The cotangents of q, k and v of an `attention`."""
+    if q.device.type != "cpu":
+        return attention_grad_by_parts(dy, q, k, v, y, mask, scale=scale, causal=causal)
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+    if mask is None:
+        return kernel(dy, q, k, v, y, logsumexp, 0.0, causal, scale=scale)
+    q, mask, blind = seen(q, mask, causal)
+    added = torch.where(mask, 0.0, -torch.inf).to(q.dtype)
+    logsumexp = logsumexp.masked_fill(blind[..., 0], math.log(k.shape[-2]))
+    dq, dk, dv = kernel(dy, q, k, v, y, logsumexp, 0.0, False, attn_mask=added, scale=scale)
+    return dq.masked_fill(blind, 0.0), dk, dv
+
+
+def scores_of(q: Tensor, k: Tensor, mask: Tensor | None, scale: float, causal: bool) -> Tensor:
+    """The scores [..., T, S]: -1e30 where a query may not see a key."""
+    scores = (q * scale) @ k.mT
+    if causal:
+        scores = torch.where(lower_triangle(q), scores, -1e30)
+    return scores if mask is None else torch.where(mask, scores, -1e30)
+
+
+def attention_by_parts(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None = None,
+    *,
+    scale: float,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Attention of any rank, and the log-sum-exp of its scores."""
+    scores = scores_of(q, k, mask, scale, causal)
+    return scores.softmax(-1) @ v, scores.logsumexp(-1)
+
+
+def attention_grad_by_parts(
+    dy: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    y: Tensor,
+    mask: Tensor | None = None,
+    *,
+    scale: float,
+    causal: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The cotangents of q, k and v of an `attention_by_parts`."""
+    p = scores_of(q, k, mask, scale, causal).softmax(-1)
+    ds = p * (dy @ v.mT - (dy * y).sum(-1, keepdim=True)) * scale
+    if mask is not None:
+        ds = torch.where(mask & lower_triangle(q) if causal else mask, ds, 0)
+    return ds @ k, ds.mT @ q, p.mT @ dy

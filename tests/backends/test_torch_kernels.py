@@ -1,0 +1,184 @@
+"""Kernels of normalization and attention in emitted files: which are called, and what they give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from nnc_torch import backend, kernels
+
+from nnc.ir.types import TensorType
+from nnc.passes.pipeline import optimize_training
+from tests.backends.harness import TOLERANCE, load
+from tests.backends.test_numpy_models import in_float64
+from tests.backends.test_numpy_source import body
+from tests.backends.test_torch_source import assert_trains_like_numpy, returned
+from tests.backends.torch_harness import assert_computes
+from tests.passes.graphs import graph
+from tests.std.program import training_of
+
+VECTOR, ROWS = TensorType("f64", (3,)), TensorType("f64", (4, 5, 3))
+HEADS = TensorType("f64", (2, 4, 5, 3))
+
+
+def attend(*operands: Any, scale: float = 3**-0.5, causal: bool = False) -> Any:
+    q, *others = operands
+    return q.emit("attention", *others, scale=scale, causal=causal)[0]
+
+
+SPELLINGS: dict[str, tuple[Any, list[TensorType]]] = {
+    "F.layer_norm(x0, (3,), x1, x2, 1e-05)": (
+        lambda x, gain, bias: x.emit("layer_norm", gain, bias, eps=1e-5)[0],
+        [ROWS, VECTOR, VECTOR],
+    ),
+    "F.scaled_dot_product_attention(x0, x1, x2)": (attend, [HEADS] * 3),
+    "F.scaled_dot_product_attention(x0, x1, x2, is_causal=True, scale=0.5)": (
+        lambda q, k, v: attend(q, k, v, scale=0.5, causal=True),
+        [ROWS] * 3,
+    ),
+    "masked_attention(x0, x1, x2, x3, scale=0.5)": (
+        lambda q, k, v, mask: attend(q, k, v, mask, scale=0.5),
+        [HEADS] * 3 + [TensorType("bool", (2, 1, 1, 5))],
+    ),
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+def test_spellings(text: str) -> None:
+    function, types = SPELLINGS[text]
+    assert returned(function, *types) == text
+
+
+def test_moments_that_are_read_have_no_axis_of_1() -> None:
+    made = graph(
+        lambda x, gain, bias: x.emit("layer_norm", gain, bias, eps=1e-5), ROWS, VECTOR, VECTOR
+    )
+    draw = np.random.default_rng(0).standard_normal
+    assert_computes(made, [draw((4, 5, 3)), draw(3), draw(3)], TOLERANCE["f64"])
+
+
+def test_one_row_is_normalized_to_the_bias() -> None:
+    made = graph(
+        lambda x, gain, bias: x.emit("batch_norm", gain, bias, eps=1e-5),
+        TensorType("f64", (1, 1, 3)),
+        VECTOR,
+        VECTOR,
+    )
+    draw = np.random.default_rng(0).standard_normal
+    assert_computes(made, [draw((1, 1, 3)), draw(3), draw(3)], TOLERANCE["f64"])
+
+
+# ---------------------------------------------------------------- attention
+def reference(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, seen: torch.Tensor, scale: float
+) -> torch.Tensor:
+    return torch.where(seen, (q * scale) @ k.mT, -1e30).softmax(-1) @ v
+
+
+CAUSAL = torch.ones(5, 5, dtype=torch.bool).tril()
+#: sample 1 sees nothing at all; query 0 of the second sees key 3 alone, which comes later
+PADDING = torch.tensor([[True, True, False, True, True], [False] * 5])[:, None, None]
+PAIRS = CAUSAL.flip(0, 1)[None, None] & torch.tensor([1, 1, 0, 1, 1], dtype=torch.bool)
+MASKS = {
+    "none": None,
+    "padding": PADDING,
+    "pairs": PAIRS,
+    "full": PADDING & PAIRS.expand(2, 4, 5, 5),
+}
+
+
+@pytest.mark.parametrize("function", ["kernel", "parts"])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+def test_attention_and_its_gradient(mask: str, causal: bool, function: str) -> None:
+    """Also of queries that see nothing; `parts` is what other devices than the CPU compute."""
+    torch.manual_seed(0)
+    q, k, v, dy = (torch.randn(2, 4, 5, 3, dtype=torch.float64) for _ in range(4))
+    options: Any = {"scale": 0.7, "causal": causal}
+    shown = MASKS[mask]
+    if function == "kernel":
+        y, logsumexp = kernels.attention(q, k, v, shown, **options)
+        found = kernels.attention_grad(dy, q, k, v, y, logsumexp, shown, **options)
+    else:
+        y, logsumexp = kernels.attention_by_parts(q, k, v, shown, **options)
+        found = kernels.attention_grad_by_parts(dy, q, k, v, y, shown, **options)
+    seen = torch.ones(5, 5, dtype=torch.bool) if shown is None else shown
+    seen = seen & CAUSAL if causal else seen
+    leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+    wanted = reference(*leaves, seen, 0.7)
+    wanted.backward(dy)
+    close: Any = {"rtol": 1e-10, "atol": 1e-12}
+    torch.testing.assert_close(y, wanted, **close)
+    scores = torch.where(seen, (q * 0.7) @ k.mT, -1e30)
+    torch.testing.assert_close(logsumexp, scores.logsumexp(-1), **close)
+    for got, leaf in zip(found, leaves, strict=True):
+        torch.testing.assert_close(got, leaf.grad, **close)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_autograd_goes_through_masked_attention(causal: bool) -> None:
+    torch.manual_seed(0)
+    leaves = [torch.randn(2, 4, 5, 3, dtype=torch.float64).requires_grad_() for _ in range(3)]
+    seen = PADDING & CAUSAL if causal else PADDING
+    found = kernels.masked_attention(*leaves, PADDING, scale=0.7, causal=causal)
+    wanted = reference(*leaves, seen, 0.7)
+    dy = torch.randn_like(wanted)
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    pairs = (torch.autograd.grad(y, leaves, dy) for y in (found, wanted))
+    for got, expected in zip(*pairs, strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-10, atol=1e-12)
+
+
+# ---------------------------------------------------------------- programs
+PROGRAM = """
+language 1
+block Net()(x: f32[N, T, D], seen: bool[N, T]) -> f32[N, T, D] {{
+  let h = x |> LayerNorm() |> Dense(D)
+  return {net}
+}}
+data d {{
+  x: f32[N, 4, 6] = npz("data.npz", "x")
+  batch = 4
+}}
+train fit {{
+  let net = Net()
+  loss      = mean(net(d.x, d.x[..., 0] > 0)^2)
+  optimizer = SGD(0.1)
+  steps     = 5
+}}
+"""
+HEADS_OF_H = 'rearrange(h, "n t (h d) -> n h t d", h = 2)'
+NETS = {
+    "layer_norm_grad(": "h |> LayerNorm() |> BatchNorm()",
+    "batch_norm_grad(": "h |> BatchNorm() |> Dense(D) |> BatchNorm(0.1)",
+    "attention_grad(": "h |> MultiHeadAttention(3, causal = true)",
+    "scale=0.5773502691896258": f"attention({HEADS_OF_H}, {HEADS_OF_H}, {HEADS_OF_H}, "
+    'mask = reshape(seen, [N, 1, 1, T])) |> rearrange("n h t d -> n t (h d)")',
+    "torch.softmax(": "attention(h, 2 * h, h[..., 0..4], causal = true) |> Dense(D)",
+    "wanted=(True, False, False)": "h + gradient(sum(tanh(LayerNorm()(h))), h)",
+}
+
+
+@pytest.mark.parametrize("text", NETS)
+def test_a_program_trains_as_in_numpy(tmp_path: Path, text: str) -> None:
+    """`text` stands in its step."""
+    x = np.random.default_rng(0).standard_normal((8, 4, 6)).astype(np.float32)
+    training = in_float64(training_of(tmp_path, PROGRAM.format(net=NETS[text]), x=x))
+    optimize_training(training)
+    source = assert_trains_like_numpy(training)
+    assert text in source, source
+
+
+def test_modules_call_what_one_calls_by_hand(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((8, 4, 6)).astype(np.float32)
+    net = "h |> MultiHeadAttention(3, causal = true)"
+    training = training_of(tmp_path, PROGRAM.format(net=net), x=x)
+    optimize_training(training)
+    source = backend.emit(training)
+    load(source)
+    assert "return F.layer_norm(x, (6,), self.gain, self.bias, 1e-05)" in source
+    assert "F.scaled_dot_product_attention(q, k, v, is_causal=True)" in source
+    assert "torch.native_layer_norm(" in body(source, "step")
