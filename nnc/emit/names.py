@@ -65,12 +65,28 @@ def noun(graph: Graph, node: Node, prefix: str = "") -> str:
         return "keep"
     if node.op == "maximum" and is_zero(graph, node.operands[0]):
         return "relu"
+    if node.op == "mul" and any(is_mask(graph, value) for value in node.operands):
+        return "mask" if is_mask(graph, Value(node.id)) else "masked"
     if node.op == "mul" and not node.type.rank:
         return "factor"
     scope = node.origin[0].scope.rsplit(".", 1)[-1] if node.origin else ""
     if scope and node.op in LAYER_OPS:
         return identifier(scope)
     return NOUNS.get(node.op, identifier(node.op))
+
+
+def is_mask(graph: Graph, value: Value) -> bool:
+    """Whether `value` is 1, or another constant, where something holds and 0 elsewhere."""
+    node = graph.producer(value)
+    if node.op == "mul":
+        x, y = node.operands
+        return is_constant(graph, y) and is_mask(graph, x)
+    return node.op == "cast" and graph.type(node.operands[0]).dtype == "bool"
+
+
+def is_constant(graph: Graph, value: Value) -> bool:
+    node = graph.producer(value)
+    return graph.producer(node.operands[0] if node.op == "broadcast" else value).op == "const"
 
 
 def is_zero(graph: Graph, value: Value) -> bool:
