@@ -111,7 +111,12 @@ def measure(
     data: Path = Path(),
 ) -> dict[str, Measured]:
     """A block of each contender in turn, `options.rounds` times; odd rounds go backwards."""
-    common = {"workload": workload, "sizes": dict(sizes), "folder": str(folder), "data": str(data)}
+    common: dict[str, Any] = {
+        "workload": workload,
+        "sizes": dict(sizes),
+        "folder": str(folder),
+        "data": str(data),
+    }
     common |= {"block": options.block, "cores": options.cores}
     with workers([{**common, "contender": name} for name in contenders]) as running:
         for number in range(options.rounds):

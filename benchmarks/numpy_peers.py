@@ -35,6 +35,8 @@ class Peer:
         self.batches = setup.batches
         self.rng = np.random.default_rng(0)
         self.rooms: dict[str, Array] = {}
+        ids = self.batches[0].get("ids")
+        self.rows = np.arange(int(self.sizes["size"]) if ids is None else ids[:, 1:].size)
         self.done = 0
         self.build()
 
@@ -95,16 +97,16 @@ def _packed(arrays: Arrays) -> tuple[Array, Arrays]:
     return flat, {k: p.reshape(a.shape) for (k, a), p in zip(arrays.items(), parts, strict=True)}
 
 
-def cross_entropy(logits: Array, labels: Array) -> float:
-    """The loss; `logits` becomes its gradient."""
-    rows = np.arange(len(logits))
-    logits -= logits.max(axis=1, keepdims=True)
+def cross_entropy(logits: Array, labels: Array, rows: Array) -> float:
+    """The loss; `logits` becomes its gradient.  `rows` counts them."""
+    logits -= np.maximum.reduce(logits, axis=1, keepdims=True)
     chosen = logits[rows, labels]
     np.exp(logits, out=logits)
-    total = logits.sum(axis=1)
-    loss = (np.log(total) - chosen).mean()
-    logits *= (1 / (total * np.float32(len(logits))))[:, None]
-    logits[rows, labels] -= np.float32(1 / len(logits))
+    total = np.add.reduce(logits, axis=1, keepdims=True)
+    loss = np.add.reduce(np.log(total[:, 0]) - chosen) / len(rows)
+    total *= len(rows)
+    logits /= total
+    logits[rows, labels] -= np.float32(1 / len(rows))
     return float(loss)
 
 
@@ -211,14 +213,15 @@ class MLP(Peer):
         self.rate = self.sizes.get("rate", 0.0)
 
     def gradients(self, batch: Arrays) -> float:
-        inputs, masks = [batch["x"]], []
+        inputs = [batch["x"]]
         for i in range(self.last):
             y = self.dense(f"dense_{i}", inputs[-1])
             np.maximum(y, 0, out=y)
-            masks.append(self.dropped(i, y))
+            if self.rate:
+                self.drop(y)
             inputs.append(y)
         dy = self.dense(f"dense_{self.last}", inputs[-1])
-        loss = cross_entropy(dy, batch["y"])
+        loss = cross_entropy(dy, batch["y"], self.rows)
         for i in range(self.last, -1, -1):
             x = inputs[i]
             dy = self.dense_back(f"dense_{i}", x, dy, need_dx=i > 0)
@@ -228,13 +231,11 @@ class MLP(Peer):
                     dy *= np.float32(1 / (1 - self.rate))
         return loss
 
-    def dropped(self, i: int, y: Array) -> None:
+    def drop(self, y: Array) -> None:
         """Dropout in place.  A mask compares 16 random bits: the rate is right to 2^-17."""
-        if self.rate:
-            bits = np.frombuffer(self.rng.bytes(2 * y.size), np.uint16).reshape(y.shape)
-            keep = bits < round((1 - self.rate) * 2**16)
-            np.multiply(y, np.float32(1 / (1 - self.rate)), out=y)
-            np.multiply(y, keep, out=y)
+        bits = np.frombuffer(self.rng.bytes(2 * y.size), np.uint16).reshape(y.shape)
+        y *= np.float32(1 / (1 - self.rate))
+        y *= bits < round((1 - self.rate) * 2**16)
 
 
 class CNN(Peer):
@@ -266,7 +267,7 @@ class CNN(Peer):
         pixels = x.shape[1] * x.shape[2]
         features = x.reshape(len(x), pixels, -1).mean(axis=1)
         dy = self.dense("dense_0", features)
-        loss = cross_entropy(dy, batch["y"])
+        loss = cross_entropy(dy, batch["y"], self.rows)
         spread = self.dense_back("dense_0", features, dy) * np.float32(1 / pixels)
         d = self.room("d pool", *x.shape)
         d[...] = spread[:, None, None]
@@ -318,7 +319,7 @@ class LSTM(Peer):
             np.multiply(o, np.tanh(c, out=tanhs[s]), out=hs[s + 1])
         outputs = hs[1:].reshape(t * n, hidden)
         logits = self.dense("dense_0", outputs)
-        loss = cross_entropy(logits, ids[1:].ravel())
+        loss = cross_entropy(logits, ids[1:].ravel(), self.rows)
         dhs = self.dense_back("dense_0", outputs, logits).reshape(t, n, hidden)
         d_gates = self.through_time(dhs, gates, cs, tanhs, u).reshape(t * n, -1)
         np.matmul(hs[:-1].reshape(t * n, hidden).T, d_gates, out=self.g["lstm_0.cell.u"])
@@ -377,7 +378,7 @@ class GPT(Peer):
             x += self.dense(f"{name}.dense_1", self.gelu(name, self.dense(f"{name}.dense_0", a)))
         a = self.norm("layer_norm_0", x)
         logits = self.dense("dense_0", a)
-        loss = cross_entropy(logits, ids[:, 1:].ravel())
+        loss = cross_entropy(logits, ids[:, 1:].ravel(), self.rows)
         dx = self.norm_back("layer_norm_0", self.dense_back("dense_0", a, logits))
         for i in reversed(range(depth)):
             name = f"layer_0.{i}"

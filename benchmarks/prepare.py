@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import nnc.api as nnc
 from benchmarks.workloads import PROGRAMS, data, sizes_of
-from nnc.ir.dims import product
+from nnc.ir.dims import Dim, product
 from nnc.ir.graph import Graph, Node
 from nnc.ir.program import Training
 
@@ -21,7 +22,8 @@ def prepare(
     The data goes into `data/` beside the programs.
     """
     (programs / "data").mkdir(exist_ok=True)
-    np.savez(programs / "data" / f"{name}.npz", **data(name, sizes_of(name, **config)))
+    fields: dict[str, Any] = data(name, sizes_of(name, **config))
+    np.savez(programs / "data" / f"{name}.npz", **fields)
     program = nnc.load(programs / f"{name}.nn", **config)
     for backend in backends:
         (folder / f"{name}_{backend}.py").write_text(program.compile(backend).source)
@@ -49,11 +51,17 @@ def _products(node: Node, graph: Graph) -> int:
             return _flops(node.attrs["body"])
         case "dot":
             terms = product([types[0].shape[axis] for axis in node.attrs["contract"][0]])
-            return int(2 * node.type.size * terms)
+            return _number(2 * node.type.size * terms)
         case "conv":
-            return int(2 * node.type.size * product(types[1].shape[:-1]))
+            return _number(2 * node.type.size * product(types[1].shape[:-1]))
         case "conv_input_grad":
-            return int(2 * types[0].size * product(types[1].shape[:-1]))
+            return _number(2 * types[0].size * product(types[1].shape[:-1]))
         case "conv_filter_grad":
-            return int(2 * types[1].size * product(node.type.shape[:-1]))
+            return _number(2 * types[1].size * product(node.type.shape[:-1]))
     return 0
+
+
+def _number(dim: Dim) -> int:
+    """In training all sizes are numbers."""
+    assert isinstance(dim, int)
+    return dim

@@ -51,11 +51,10 @@ def bars(results: Results) -> Iterator[Bar]:
                 a, b = found[chosen], found[peer]
                 limit = exceptions.get(workload, common)
                 yield Bar(workload, f"{chosen} / {peer}", a.step_seconds / b.step_seconds, limit)
-        best = {own: _best(found, own) for own in (True, False)}
-        if best[True] and best[False]:
-            a, b = best[True], best[False]
-            what = f"best: {a.contender} / {b.contender}"
-            yield Bar(workload, what, a.step_seconds / b.step_seconds, 1.0)
+        own, other = _best(found, own=True), _best(found, own=False)
+        if own and other:
+            what = f"best: {own.contender} / {other.contender}"
+            yield Bar(workload, what, own.step_seconds / other.step_seconds, 1.0)
         for ours, peer, _, _ in BARS:
             if ours in found and peer in found:
                 ratio = found[ours].peak_bytes / found[peer].peak_bytes

@@ -72,7 +72,7 @@ class CharLM(nn.Module):
         self.embedding = nn.Embedding(vocab, embed)
         self.lstm = nn.LSTM(embed, hidden, batch_first=True)
         # One bias trains, as in nnc: two of them would move twice as far.
-        nn.init.zeros_(self.lstm.bias_hh_l0).requires_grad_(False)
+        self.lstm.bias_hh_l0 = nn.Parameter(torch.zeros(4 * hidden), requires_grad=False)
         self.head = nn.Linear(hidden, vocab)
 
     def loss(self, batch: Batch) -> Tensor:
@@ -164,7 +164,7 @@ class NeuMF(nn.Module):
 
 def network(setup: Setup) -> nn.Module:
     """The network of a workload; its widths are those of nnc's weights."""
-    w = {path.removeprefix("net."): array.shape for path, array in setup.weights.items()}
+    w: dict[str, Any] = {k.removeprefix("net."): v.shape for k, v in setup.weights.items()}
     sizes: Sizes = setup.sizes
     match setup.workload:
         case "mlp":
@@ -175,11 +175,14 @@ def network(setup: Setup) -> nn.Module:
         case "cnn":
             return ResNet(w["conv_norm_0.conv_0.w"][-1])
         case "lstm":
-            return CharLM(*w["embedding_0.table"], w["lstm_0.cell.u"][0])
+            vocab, embed = w["embedding_0.table"]
+            return CharLM(vocab, embed, w["lstm_0.cell.u"][0])
         case "gpt":
-            return GPT(*w["embedding_0.table"], w["pos"][0], sizes["depth"], sizes["heads"])
+            vocab, width = w["embedding_0.table"]
+            return GPT(vocab, width, w["pos"][0], sizes["depth"], sizes["heads"])
         case "vae":
-            return VAE(*w["dense_0.w"], w["dense_1.b"][0] // 2)
+            inputs, hidden = w["dense_0.w"]
+            return VAE(inputs, hidden, w["dense_2.w"][0])
         case _:
             return NeuMF(sizes["users"], sizes["items"], w["embedding_0.table"][1])
 
