@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -57,7 +58,8 @@ def steps(args: argparse.Namespace) -> dict[str, object]:
             chosen = contenders(backends, args.compile)
             data = PROGRAMS / "data" / f"{name}.npz"
             results[name] = measure(name, chosen, SIZES[name], options, folder, data)
-    report.print_report(results, flops, peak, machine)
+            report.print_workload(name, results[name], flops[name], peak)
+    report.print_ratios(results, peak, machine)
     return {**machine, "options": vars(options), **report.record(results, flops, peak)}
 
 
@@ -74,6 +76,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="torch.compile too, which is slow")
     parser.add_argument("--json", type=Path, help="keep what was measured in this file")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that workers are ended
     for name in args.workloads:
         if name not in choices:
             parser.error(f"there is no workload {name}: there are {', '.join(choices)}")

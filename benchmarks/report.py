@@ -66,25 +66,25 @@ def _best(found: Mapping[str, Measured], own: bool) -> Measured | None:
     return min(of_kind, key=lambda m: m.step_seconds, default=None)
 
 
-def print_report(
-    results: Results, flops: Mapping[str, int], peak: float, machine: Mapping[str, Any]
-) -> None:
+def print_workload(name: str, found: Mapping[str, Measured], flops: int, peak: float) -> None:
+    table = Table(title=f"{name}: {flops / 1e6:,.1f} MFLOP a step")
+    for column in ("contender", "ms a step", "spread", "of peak", "first step s", "peak MB"):
+        table.add_column(column, justify="left" if column == "contender" else "right")
+    for each in sorted(found.values(), key=lambda m: m.step_seconds):
+        spread = (max(each.seconds) - min(each.seconds)) / each.steps / each.step_seconds
+        table.add_row(
+            each.contender,
+            f"{each.step_seconds * 1e3:.3f}",
+            f"{spread:.0%}",
+            f"{flops / each.step_seconds / peak:.1%}",
+            f"{each.first_seconds:.2f}",
+            f"{each.peak_bytes / 1e6:.0f}",
+        )
+    Console().print(table)
+
+
+def print_ratios(results: Results, peak: float, machine: Mapping[str, Any]) -> None:
     console = Console()
-    for workload, found in results.items():
-        table = Table(title=f"{workload}: {flops[workload] / 1e6:,.1f} MFLOP a step")
-        for column in ("contender", "ms a step", "spread", "of peak", "first step s", "peak MB"):
-            table.add_column(column, justify="left" if column == "contender" else "right")
-        for each in sorted(found.values(), key=lambda m: m.step_seconds):
-            spread = (max(each.seconds) - min(each.seconds)) / each.steps / each.step_seconds
-            table.add_row(
-                each.contender,
-                f"{each.step_seconds * 1e3:.3f}",
-                f"{spread:.0%}",
-                f"{flops[workload] / each.step_seconds / peak:.1%}" if peak else "",
-                f"{each.first_seconds:.2f}",
-                f"{each.peak_bytes / 1e6:.0f}",
-            )
-        console.print(table)
     table = Table(title="ratios")
     for column in ("workload", "what", "ratio", "at most", ""):
         table.add_column(column, justify="right" if column in ("ratio", "at most") else "left")
@@ -92,8 +92,7 @@ def print_report(
         mark = "met" if bar.is_met else "not met"
         table.add_row(bar.workload, bar.what, f"{bar.ratio:.2f}", f"{bar.limit:.2f}", mark)
     console.print(table)
-    if peak:
-        console.print(f"the best matrix product reaches {peak / 1e9:.0f} GFLOP/s")
+    console.print(f"the best matrix product reaches {peak / 1e9:.0f} GFLOP/s")
     if machine["load"] > BUSY:
         console.print(f"the machine was busy before: load {machine['load']:.1f}", style="bold red")
 
