@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-
 #: a contender whose block takes this many seconds gets no more turns than `FEW`
 SLOW = 5.0
 FEW = 3
@@ -50,6 +49,10 @@ class Measured:
         return {**vars(self), "step_seconds": self.step_seconds}
 
 
+class WorkerError(Exception):
+    """A process ended before its time; its traceback is on the terminal."""
+
+
 class Worker:
     def __init__(self, job: Mapping[str, Any]):
         self.contender = job["contender"]
@@ -72,7 +75,7 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{self.contender} ended with {self.process.wait()}")
+            raise WorkerError(f"{self.contender} ended with {self.process.wait()}")
         message: dict[str, Any] = json.loads(line)
         return message
 
@@ -104,7 +107,10 @@ def workers(jobs: Sequence[Mapping[str, Any]]) -> Iterator[list[Worker]]:
     started: list[Worker] = []
     try:
         for job in jobs:
-            started.append(Worker(job))
+            try:
+                started.append(Worker(job))
+            except WorkerError as problem:  # the others go on without it
+                print(problem, file=sys.stderr)
         yield started
     finally:
         for worker in started:
