@@ -29,12 +29,12 @@ docs: $(INSTALLED)
 	$(BIN)/python -m tests.docs.tables
 
 bench: $(INSTALLED)
-	@for file in benchmarks/*.py; do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv --clear $(VENV)
-	$(PIP) install -e '.[dev,jax]' torch==2.13.0
+	$(PIP) install -e '.[bench,dev,jax]' torch==2.13.0
 	@touch $@

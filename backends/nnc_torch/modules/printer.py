@@ -7,6 +7,7 @@ forgotten where nothing reads it again, so that a chain of layers reads `x = sel
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -58,6 +59,31 @@ def registry(branch: Branch, name: str) -> str:
     return "._parameters" if branch.weights[name].kind == "param" else "._buffers"
 
 
+class Exprs(dict[Value, Expr]):
+    """Expressions, which of them mention a variable, and the paths of those that are weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mentions: defaultdict[str, set[Value]] = defaultdict(set)
+        self.paths: dict[Value, str] = {}
+
+    def __setitem__(self, value: Value, expr: Expr) -> None:
+        if value in self:
+            for word in words(self[value].text):
+                self.mentions[word].discard(value)
+            self.paths.pop(value, None)
+        super().__setitem__(value, expr)
+        for word in words(expr.text):
+            self.mentions[word].add(value)
+        if isinstance(expr, Weight):
+            self.paths[value] = expr.path
+
+
+def words(text: str) -> list[str]:
+    """The variables in an expression; attributes are none."""
+    return re.findall(r"(?<![\w.])\w+", text)
+
+
 class ModulePrinter(Printer):
     """Prints a body in the method of a module."""
 
@@ -72,8 +98,9 @@ class ModulePrinter(Printer):
         scope: Scope,
     ):
         super().__init__(graph, dialect, names, helper, body, depth)
+        self.exprs: Exprs = Exprs()
         self.scope = scope
-        self.nodes: Sequence[Node] = ()
+        self.readers: defaultdict[Value, set[int]] = defaultdict(set)
         self.targets: set[Value] = set()
         self.done: set[int] = set()
         self.is_top = False
@@ -87,15 +114,14 @@ class ModulePrinter(Printer):
     def count(self, nodes: Sequence[Node], targets: Iterable[Value]) -> None:
         targets = list(targets)
         super().count(nodes, targets)
-        self.nodes, self.targets = nodes, set(targets)
-
-    @property
-    def paths(self) -> dict[Value, str]:
-        return {value: e.path for value, e in self.exprs.items() if isinstance(e, Weight)}
+        self.targets = set(targets)
+        for node in nodes:
+            for read in reads(self.graph, node):
+                self.readers[read.value].add(node.id)
 
     # ------------------------------------------------------------ calls
     def print_node(self, node: Node) -> None:
-        if is_module_call(node, self.paths):
+        if is_module_call(node, self.exprs.paths):
             self.call_module(node)
         else:
             super().print_node(node)
@@ -188,8 +214,8 @@ class ModulePrinter(Printer):
 
     def reuse(self, name: str, value: Value) -> None:
         """Let `value` have the variable `name` if an array that nothing reads any more has it."""
-        own = [v for v, e in self.exprs.items() if e.text == name and self.is_own_array(v)]
-        if own and self.is_last(name, value):
+        named = (v for v in self.exprs.mentions[name] if self.exprs[v].text == name)
+        if any(map(self.is_own_array, named)) and self.is_last(name, value):
             self.takers[value] = name
 
     def is_own_array(self, value: Value) -> bool:
@@ -201,14 +227,11 @@ class ModulePrinter(Printer):
 
     def is_last(self, name: str, new: Value) -> bool:
         """Whether nothing but the statement for `new` still reads the variable `name`."""
-        done = self.done | {new.node}
-        for value, expr in self.exprs.items():
-            if value == new or name not in re.findall(r"(?<![\w.])\w+", expr.text):
-                continue
-            readers = {n.id for n in self.nodes for r in reads(self.graph, n) if r.value == value}
-            if value in self.targets or not readers <= done:
-                return False
-        return True
+        return not any(
+            value in self.targets or self.readers[value] - self.done - {new.node}
+            for value in self.exprs.mentions[name]
+            if value != new
+        )
 
     # ------------------------------------------------------------ places
     def place(self, node: Node) -> None:
