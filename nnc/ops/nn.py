@@ -36,8 +36,10 @@ def _float_like(op: str) -> Callable[[TensorType], TensorType]:
 
 # -------------------------------------------------------------------------------------- sigmoids
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, x.dtype.type(1), small) / (1 + small)
+    if x.dtype == np.float16:  # whose exp overflows where its sigmoid is not yet 0
+        return _sigmoid(x.astype(np.float32)).astype(np.float16)
+    with np.errstate(over="ignore"):  # 1 / infinity is right
+        return 1 / (1 + np.exp(-x))
 
 
 def _sigmoid_decompose(x: Tensor) -> Tensor:
