@@ -14,9 +14,12 @@ Axes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Product(Expr):
-    """The product of two matrices, to which `addmm` can add something at no cost."""
+    """The product of x and a matrix, to which a kernel can add something at no cost: `addmm` for
+    a matrix x, `linear` for x of more axes, which takes the matrix transposed."""
 
-    factors: tuple[str, str] = ("", "")
+    x: str = ""
+    matrix: str = ""
+    turned: str = ""
 
 
 def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
@@ -28,8 +31,16 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
         b = as_right(y, right.rank, contract[1][0], len(batch[0]))
         if a is not None and b is not None:
             made = dialect.binary("@", MUL, a, b)
-            if (left.rank, right.rank) == (2, 2):
-                return Product(made.text, made.level, size=made.size, factors=(a.text, b.text))
+            if left.rank >= right.rank == 2 and not batch[0]:
+                turned = y if b is not y else transposed(y, 2)
+                return Product(
+                    made.text,
+                    made.level,
+                    size=made.size,
+                    x=a.text,
+                    matrix=b.text,
+                    turned=turned.text,
+                )
             return made
     if batch[0]:
         return einsum(dialect, node, left, right, x, y)
@@ -44,11 +55,18 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
 
 
 def plus(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
-    """`torch.addmm(b, x, w)` for the sum of a matrix product and something that broadcasts."""
-    product, other = (x, y) if isinstance(x, Product) else (y, x)
-    if isinstance(product, Product) and not other.weak:
-        made = site.dialect.call("torch.addmm", other, *map(Expr, product.factors))
-        return Expr(made.text, size=1 + product.size + other.size)
+    """`torch.addmm(b, x, w)` for the sum of a matrix product and something that broadcasts, and
+    `F.linear(x, w.T, b)` for that of a product of more axes and a vector."""
+    sides = list(zip((x, y), site.axes, strict=True))
+    for (product, of_product), (other, of_other) in (sides, sides[::-1]):
+        if isinstance(product, Product) and of_product is None and not other.weak:
+            if node.type.rank == 2:
+                text = f"torch.addmm({other.text}, {product.x}, {product.matrix})"
+            elif of_other == (node.type.rank - 1,):
+                text = f"F.linear({product.x}, {product.turned}, {other.text})"
+            else:
+                continue
+            return Expr(text, size=1 + product.size + other.size, fused=True)
     return site.dialect.binary("+", ADD, x, y)
 
 

@@ -6,7 +6,7 @@ Its keys, with the statements of `dialect.py`, say which ops may reach this back
 from __future__ import annotations
 
 from nnc.emit import ADD, AND, MUL, OR, SHIFT, XOR, Emitter
-from nnc_torch import runtime
+from nnc_torch import kernels, runtime
 from nnc_torch.dot import dot, plus
 from nnc_torch.host import by_type
 from nnc_torch.spatial import (
@@ -34,6 +34,8 @@ from nnc_torch.spellings import (
     fold,
     function,
     helper,
+    helper_along,
+    index_add,
     integer_operator,
     iota,
     larger,
@@ -147,16 +149,26 @@ TENSORS: dict[str, Emitter] = {
     "log_sigmoid": function("F.logsigmoid"),
     "softmax": along("torch.softmax"),
     "log_softmax": along("torch.log_softmax"),
+    "softmax_grad": helper_along(kernels.softmax_grad),
+    "log_softmax_grad": helper_along(kernels.log_softmax_grad),
     "logsumexp": along("torch.logsumexp"),
+    "gelu": function("F.gelu"),
+    "gelu_grad": helper(kernels.gelu_grad),
+    "silu": function("F.silu"),
+    "silu_grad": helper(kernels.silu_grad),
 }
+
+#: gradients that modules have in parts, as autograd goes through those
+STEPS_ALONE = {"softmax_grad", "log_softmax_grad", "gelu_grad", "silu_grad"}
 
 #: where autograd goes through: the same values, and nnc's gradients at kinks and ties
 DIFFERENTIABLE: dict[str, Emitter] = {
-    **TENSORS,
+    **{op: emit for op, emit in TENSORS.items() if op not in STEPS_ALONE},
     "add": operator("+", ADD),
     "sqrt": helper(runtime.sqrt),
     "maximum": larger,
     "minimum": helper(runtime.minimum),
+    "scatter_add": index_add,
     "max": first_extremum("max"),
     "min": first_extremum("min"),
     "stop_gradient": lambda site, node, x: site.dialect.method(x, "detach"),

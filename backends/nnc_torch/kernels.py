@@ -1,4 +1,4 @@
-"""Functions that emitted files contain for PyTorch's kernels of normalization and attention.
+"""Functions that emitted files contain for PyTorch's kernels and their backwards.
 
 Like `runtime`, they know PyTorch and nothing of graphs.  Steps are not traced by autograd: each
 kernel has its backward, with what the forward left for it.
@@ -11,6 +11,48 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+# ---------------------------------------------------------------- activations
+def relu_grad(dy: Tensor, y: Tensor) -> Tensor:
+    """The cotangent of the x of `y = relu(x)`: dy, but 0 where y is 0."""
+    return torch.ops.aten.threshold_backward(dy, y, 0)
+
+
+def sigmoid_grad(dy: Tensor, y: Tensor) -> Tensor:
+    """The cotangent of the x of `y = sigmoid(x)`: dy * y * (1 - y)."""
+    return torch.ops.aten.sigmoid_backward(dy, y)
+
+
+def tanh_grad(dy: Tensor, y: Tensor) -> Tensor:
+    """The cotangent of the x of `y = tanh(x)`: dy * (1 - y * y)."""
+    return torch.ops.aten.tanh_backward(dy, y)
+
+
+def gelu_grad(dy: Tensor, x: Tensor) -> Tensor:
+    """The cotangent of the x of a `gelu`."""
+    return torch.ops.aten.gelu_backward(dy, x)
+
+
+def silu_grad(dy: Tensor, x: Tensor) -> Tensor:
+    """The cotangent of the x of a `silu`."""
+    return torch.ops.aten.silu_backward(dy, x)
+
+
+def softmax_grad(dy: Tensor, y: Tensor, axis: int) -> Tensor:
+    """The cotangent of the x of `y = softmax(x, axis)`."""
+    return torch.ops.aten._softmax_backward_data(dy, y, axis, y.dtype)
+
+
+def log_softmax_grad(dy: Tensor, y: Tensor, axis: int) -> Tensor:
+    """The cotangent of the x of `y = log_softmax(x, axis)`."""
+    return torch.ops.aten._log_softmax_backward_data(dy, y, axis, y.dtype)
+
+
+# ---------------------------------------------------------------- embedding
+def embedding_grad(dy: Tensor, index: Tensor, count: int) -> Tensor:
+    """The cotangent of a table of `count` rows that an embedding reads at `index`."""
+    return torch.ops.aten.embedding_dense_backward(dy, index, count, -1, False)
 
 
 # ---------------------------------------------------------------- normalization

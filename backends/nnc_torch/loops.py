@@ -12,6 +12,7 @@ from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, need
 from nnc.emit.loops import carry_name, carry_on
 from nnc.ir.graph import Graph, Node, Value
 from nnc_torch import runtime
+from nnc_torch.activations import print_le, print_mul, print_where
 from nnc_torch.fused import (
     print_attention,
     print_attention_grad,
@@ -21,7 +22,6 @@ from nnc_torch.fused import (
     print_layer_norm_grad,
     print_module_attention,
 )
-from nnc_torch.relu import print_le, print_where
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad, settle
 
 
@@ -165,6 +165,7 @@ STATEMENTS: dict[str, Statement] = {
     "scan": print_scan,
     "where": print_where,
     "le": print_le,
+    "mul": print_mul,
     "max_pool": print_max_pool,
     "max_pool_grad": print_max_pool_grad,
     "layer_norm": print_layer_norm,
@@ -175,7 +176,7 @@ STATEMENTS: dict[str, Statement] = {
     "attention_grad": print_attention_grad,
 }
 #: kernels that autograd does not go through: modules have them in parts
-STEPS_ALONE = {"layer_norm_grad", "batch_norm", "batch_norm_grad", "attention_grad"}
+STEPS_ALONE = {"mul", "layer_norm_grad", "batch_norm", "batch_norm_grad", "attention_grad"}
 MODULE_STATEMENTS: dict[str, Statement] = {
     **{op: statement for op, statement in STATEMENTS.items() if op not in STEPS_ALONE},
     "attention": print_module_attention,

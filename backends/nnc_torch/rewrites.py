@@ -6,8 +6,8 @@ from nnc_numpy.rewrites import sum_of_pads
 
 from nnc.backend import Rewriter
 from nnc.ir.graph import Graph
+from nnc_torch.activations import by_result
 from nnc_torch.fused import in_parts
-from nnc_torch.relu import by_result
 
 RULES = {
     "add": sum_of_pads,

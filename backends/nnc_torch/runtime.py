@@ -44,11 +44,6 @@ def sign(x: Tensor) -> Tensor:
     return torch.where(x.isnan(), x, x.sign())
 
 
-def relu_grad(dy: Tensor, y: Tensor) -> Tensor:
-    """The cotangent of the x of `y = relu(x)`: dy, but 0 where y is 0."""
-    return torch.ops.aten.threshold_backward(dy, y, 0)
-
-
 # ---------------------------------------------------------------- gradients at kinks
 def sqrt(x: Tensor) -> Tensor:
     """The square root, with gradient 0 at 0."""

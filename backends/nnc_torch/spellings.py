@@ -21,8 +21,8 @@ from nnc.emit.expressions import dim_expr
 from nnc.emit.spellings import dims_text, slice_text, unit_axes
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Array, Node
-from nnc.ir.types import FLOATS
-from nnc_torch import runtime
+from nnc.ir.types import FLOATS, TensorType
+from nnc_torch import kernels, runtime
 
 CHOICE = 0  # binds less than any operator: `x if c else y`, `not x`
 
@@ -321,10 +321,15 @@ def dynamic_update(site: Site, node: Node, x: Expr, update: Expr, *starts: Expr)
 def take(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
     axis, (table, places) = node.attrs["axis"], site.types
     index = index.plain if isinstance(index, Wide) else index
-    if axis == 0 and table.rank == 2 and places.rank and table.is_float:
+    if is_embedding(table, places, axis):
         return site.dialect.call("F.embedding", index, x)
     picked = site.dialect.subscript(x, [":"] * axis + [index.text])
     return replace(picked, size=sized(x, index))
+
+
+def is_embedding(table: TensorType, places: TensorType, axis: int) -> bool:
+    """Whether whole rows of a matrix of floats are read at several places."""
+    return axis == 0 and table.rank == 2 and places.rank > 0 and table.is_float
 
 
 def as_index(site: Site, x: Expr, dtype: str) -> Expr:
@@ -341,6 +346,17 @@ def take_along(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
 
 
 def scatter_add(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
+    """`index_add`; into zeros it is the gradient of the `F.embedding` that `take` is."""
+    (table, places, _), axis = site.types, node.attrs["axis"]
+    if is_embedding(table, places, axis) and is_zero(x):
+        index = index.plain if isinstance(index, Wide) else index
+        count = Expr(dim_text(table.shape[0]))
+        name = site.helper(kernels.embedding_grad)
+        return replace(site.dialect.call(name, update, index, count), size=sized(index, update))
+    return index_add(site, node, x, index, update)
+
+
+def index_add(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
     axis, rank = node.attrs["axis"], site.types[1].rank
     index = index.plain if isinstance(index, Wide) else index
     if rank == 0:
@@ -454,6 +470,14 @@ def along(name: str) -> Emitter:
     """`torch.softmax(x, 1)`."""
     return lambda site, node, x: replace(
         site.dialect.call(name, x, Expr(str(node.attrs["axis"]))), size=sized(x)
+    )
+
+
+def helper_along(made: Any) -> Emitter:
+    """`softmax_grad(dy, y, 1)`."""
+    return lambda site, node, dy, y: replace(
+        site.dialect.call(site.helper(made), dy, y, Expr(str(node.attrs["axis"]))),
+        size=sized(dy, y),
     )
 
 

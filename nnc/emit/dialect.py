@@ -221,6 +221,8 @@ class Site:
     types: tuple[TensorType, ...]
     helper: Helper
     """Includes a function in the file, with all that it uses; gives its name there."""
+    axes: tuple[tuple[int, ...] | None, ...] = ()
+    """For each operand that is read past a broadcast, its axes in the result."""
 
 
 def shortest(number: float, dtype: str) -> str:

@@ -15,7 +15,8 @@ class Expr:
     """`weak` is the element type of a Python scalar, which takes that of the array it meets.
 
     `size` counts operations.  `kept` is, for a reduction, its axes and the same text with
-    `keepdims=True`.
+    `keepdims=True`.  What is `fused` is one kernel for a node and for an operand that is
+    written inside it, and so is not divided, however long it is.
     """
 
     text: str
@@ -23,6 +24,7 @@ class Expr:
     weak: str = ""
     size: int = 0
     kept: tuple[tuple[int, ...], str] | None = None
+    fused: bool = False
 
     def at(self, level: int) -> str:
         """The text as an operand that must bind at least as strongly as `level`."""

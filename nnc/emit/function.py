@@ -302,7 +302,7 @@ class Printer:
         while True:
             expr = self.expression(node)
             room = min(LONGEST, WIDTH - 4 * self.depth - 24)
-            if len(expr.text) <= room and expr.size <= LARGEST:
+            if expr.fused or (len(expr.text) <= room and expr.size <= LARGEST):
                 return expr
             parts = [r.value for r in reads(self.graph, node) if self.can_leave(r.value)]
             if not parts:
@@ -315,9 +315,10 @@ class Printer:
         return expr.size > 0 and not expr.is_name and not self.is_filled(node)
 
     def expression(self, node: Node) -> Expr:
-        operands = [self.operand(read, node) for read in reads(self.graph, node)]
+        found = reads(self.graph, node)
+        operands = [self.operand(read, node) for read in found]
         types = tuple(self.graph.type(value) for value in node.operands)
-        site = Site(self.dialect, types, self.helper)
+        site = Site(self.dialect, types, self.helper, tuple(read.axes for read in found))
         return self.dialect.emitters[node.op](site, node, *operands)
 
     def operand(self, read: Read, node: Node) -> Expr:

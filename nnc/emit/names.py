@@ -26,7 +26,8 @@ NOUNS = {
     "conv": "features", "conv_input_grad": "d_features", "conv_filter_grad": "d_filter",
     "max_pool": "pooled", "max_pool_grad": "d_pooled", "sum_pool": "pooled",
     "layer_norm": "normed", "batch_norm": "normed", "attention": "mixed",
-    "softmax": "p", "log_softmax": "log_p", "sigmoid": "gate", "tanh": "squashed",
+    "softmax": "p", "log_softmax": "log_p", "softmax_grad": "d_x", "log_softmax_grad": "d_x",
+    "gelu_grad": "d_x", "silu_grad": "d_x", "sigmoid": "gate", "tanh": "squashed",
     "maximum": "larger", "minimum": "smaller", "iota": "counts", "pad": "padded",
     "shift_right": "shifted",
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Composites of neural networks: stable sigmoids and softmaxes; larger ones join them.
+"""Composites of neural networks: stable softmaxes here; the others join them.
 
 A composite exists where the formula that everybody writes overflows, or where a backend has a
 kernel of its own.  Each has a decomposition into core ops and its own gradient, mostly from its
@@ -13,80 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnc.ir.types import TensorType
+from nnc.ops import activations as activations
 from nnc.ops import attention as attention
 from nnc.ops import conv as conv
 from nnc.ops import norm as norm
 from nnc.ops import pool as pool
+from nnc.ops.parts import vjp_of_parts
 from nnc.ops.registry import OpError, family
+from nnc.ops.rules import require_same_type
 
 if TYPE_CHECKING:
     from nnc.ir.builder import Tensor
 
 define = family("nn")
-
-
-def _float_like(op: str) -> Callable[[TensorType], TensorType]:
-    def infer(x: TensorType) -> TensorType:
-        if not x.is_float:
-            raise OpError(f"`{op}` needs floats, not {x}")
-        return x
-
-    return infer
-
-
-# -------------------------------------------------------------------------------------- sigmoids
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    if x.dtype == np.float16:  # whose exp overflows where its sigmoid is not yet 0
-        return _sigmoid(x.astype(np.float32)).astype(np.float16)
-    with np.errstate(over="ignore"):  # 1 / infinity is right
-        return 1 / (1 + np.exp(-x))
-
-
-def _sigmoid_decompose(x: Tensor) -> Tensor:
-    small = (-x.emit("abs")).emit("exp")
-    return (x >= 0.0).where(1.0, small) / (small + 1.0)
-
-
-def _softplus(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
-
-
-def _softplus_decompose(x: Tensor) -> Tensor:
-    return x.binary("maximum", 0.0) + (-x.emit("abs")).emit("exp").emit("log1p")
-
-
-def _log_sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
-
-
-def _log_sigmoid_decompose(x: Tensor) -> Tensor:
-    return x.binary("minimum", 0.0) - (-x.emit("abs")).emit("exp").emit("log1p")
-
-
-define(
-    "sigmoid",
-    infer=_float_like("sigmoid"),
-    evaluate=_sigmoid,
-    vjp=lambda dy, y, x: (dy * (y * (1.0 - y)),),
-    decompose=_sigmoid_decompose,
-    doc="1 / (1 + exp(-x)), without overflow.",
-)
-define(
-    "softplus",
-    infer=_float_like("softplus"),
-    evaluate=_softplus,
-    vjp=lambda dy, y, x: (dy * x.emit("sigmoid"),),
-    decompose=_softplus_decompose,
-    doc="log(1 + exp(x)), without overflow.",
-)
-define(
-    "log_sigmoid",
-    infer=_float_like("log_sigmoid"),
-    evaluate=_log_sigmoid,
-    vjp=lambda dy, y, x: (dy * (-x).emit("sigmoid"),),
-    decompose=_log_sigmoid_decompose,
-    doc="log(sigmoid(x)), without overflow or loss of small values.",
-)
 
 
 # ------------------------------------------------------------------------------------- softmaxes
@@ -95,6 +34,14 @@ def _along(op: str) -> Callable[..., TensorType]:
         if not x.is_float or not 0 <= axis < x.rank:
             raise OpError(f"`{op}` needs floats with an axis {axis}, not {x}")
         return x
+
+    return infer
+
+
+def _grad_along(op: str) -> Callable[..., TensorType]:
+    def infer(dy: TensorType, y: TensorType, *, axis: int) -> TensorType:
+        require_same_type(dy, y)
+        return _along(op)(y, axis=axis)
 
     return infer
 
@@ -121,6 +68,15 @@ def _logsumexp(x: np.ndarray, *, axis: int) -> np.ndarray:
     total = np.exp(x - top).sum(axis=axis)
     with np.errstate(divide="ignore"):  # the logarithm of no probability at all is -inf
         return np.log(total) + np.squeeze(top, axis)
+
+
+def _softmax_grad(dy: np.ndarray, y: np.ndarray, *, axis: int) -> np.ndarray:
+    weighted = dy * y
+    return weighted - y * weighted.sum(axis=axis, keepdims=True)
+
+
+def _log_softmax_grad(dy: np.ndarray, y: np.ndarray, *, axis: int) -> np.ndarray:
+    return dy - np.exp(y) * dy.sum(axis=axis, keepdims=True)
 
 
 def _restored(y: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -153,13 +109,13 @@ def _logsumexp_decompose(x: Tensor, *, axis: int) -> Tensor:
     return result
 
 
-def _softmax_vjp(dy: Tensor, y: Tensor, x: Tensor, *, axis: int) -> tuple[Tensor]:
+def _softmax_grad_decompose(dy: Tensor, y: Tensor, *, axis: int) -> Tensor:
     weighted = dy * y
-    return (weighted - y * _restored(weighted.sum((axis,)), x, axis),)
+    return weighted - y * _restored(weighted.sum((axis,)), y, axis)
 
 
-def _log_softmax_vjp(dy: Tensor, y: Tensor, x: Tensor, *, axis: int) -> tuple[Tensor]:
-    return (dy - y.emit("exp") * _restored(dy.sum((axis,)), x, axis),)
+def _log_softmax_grad_decompose(dy: Tensor, y: Tensor, *, axis: int) -> Tensor:
+    return dy - y.emit("exp") * _restored(dy.sum((axis,)), y, axis)
 
 
 def _logsumexp_vjp(dy: Tensor, y: Tensor, x: Tensor, *, axis: int) -> tuple[Any]:
@@ -170,7 +126,7 @@ define(
     "softmax",
     infer=_along("softmax"),
     evaluate=_softmax,
-    vjp=_softmax_vjp,
+    vjp=lambda dy, y, x, *, axis: (dy.emit("softmax_grad", y, axis=axis),),
     decompose=_softmax_decompose,
     doc="exp(x) over its sum along `axis`, without overflow.",
 )
@@ -178,9 +134,25 @@ define(
     "log_softmax",
     infer=_along("log_softmax"),
     evaluate=_log_softmax,
-    vjp=_log_softmax_vjp,
+    vjp=lambda dy, y, x, *, axis: (dy.emit("log_softmax_grad", y, axis=axis),),
     decompose=_log_softmax_decompose,
     doc="The logarithm of softmax, without overflow.",
+)
+define(
+    "softmax_grad",
+    infer=_grad_along("softmax_grad"),
+    evaluate=_softmax_grad,
+    vjp=vjp_of_parts(_softmax_grad_decompose),
+    decompose=_softmax_grad_decompose,
+    doc="The cotangent of the x of a softmax, from dy and its result y: y * (dy - sum(dy * y)).",
+)
+define(
+    "log_softmax_grad",
+    infer=_grad_along("log_softmax_grad"),
+    evaluate=_log_softmax_grad,
+    vjp=vjp_of_parts(_log_softmax_grad_decompose),
+    decompose=_log_softmax_grad_decompose,
+    doc="The cotangent of the x of a log_softmax, from dy and its result y: dy - exp(y) * sum(dy).",
 )
 define(
     "logsumexp",

@@ -1,8 +1,8 @@
-"""Finds the formulas of normalization and attention, and puts composites in their place.
+"""Finds formulas (normalization, attention, gelu, silu), and puts composites in their place.
 
-Programs say LayerNorm, BatchNorm and attention in the language itself (`nnc/std`), and so may any
-other program.  As one node each they have gradients in closed form, and frameworks have kernels for
-them.  The pass runs on what a program computes, before it is differentiated.
+Programs say LayerNorm, BatchNorm, attention and gelu in the language itself (`nnc/std`), and so may
+any other program.  As one node each they have gradients in closed form, and frameworks have kernels
+for them.  The pass runs on what a program computes, before it is differentiated.
 
 A formula is left as it is where anything else reads a value inside it that the composite does not
 have as a result.  Results may differ by rounding.
@@ -10,6 +10,7 @@ have as a result.  Results may differ by rounding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import equal
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.reverse import ancestors
+from nnc.ops.activations import ROOT_HALF
 from nnc.ops.attention import UNSEEN
 from nnc.ops.registry import OPS
 from nnc.passes.base import Pass, Rewriter, run_on_bodies
@@ -38,45 +40,49 @@ class Found:
     known: list[tuple[Value, int]] = field(default_factory=list)
 
 
-Matcher = Callable[[Builder, View, Node], "Found | None"]
+@dataclass(frozen=True)
+class Pattern:
+    """A kind of formula: what its end and one of the `anchors` inside it are matched by, what may
+    stand between these two, what ends it where it is met, and how many steps away it may end."""
 
-#: what may stand between an anchor and the end of its formula, and what ends it
-LAST_STEPS = frozenset({"add", "dot"})
-STEPS = LAST_STEPS | {"mul", "div", "broadcast", "reshape"}
-FARTHEST = 8
+    anchors: frozenset[str]
+    matcher: Callable[[Builder, View, Node, Node], Found | None]
+    steps: frozenset[str]
+    last: frozenset[str]
+    farthest: int
 
 
 def run(graph: Graph) -> None:
     run_on_bodies(graph, run)
     rewriter = Rewriter(graph)
     for node in list(graph):
-        for anchors, matcher in PATTERNS:
-            if node.op in anchors and node.id in graph.nx:
-                replace_around(rewriter, matcher, node)
+        for pattern in PATTERNS:
+            if node.op in pattern.anchors and node.id in graph.nx:
+                replace_around(rewriter, pattern, node)
 
 
-def replace_around(rewriter: Rewriter, matcher: Matcher, anchor: Node) -> None:
-    """Replace the largest formula around `anchor` that `matcher` knows."""
+def replace_around(rewriter: Rewriter, pattern: Pattern, anchor: Node) -> None:
+    """Replace the largest formula around `anchor` that is of `pattern`."""
     graph = rewriter.graph
-    for root in roots(graph, anchor):
+    for root in roots(graph, pattern, anchor):
         view, first = View(graph), graph.next_id
         with rewriter.builder.at(root.origin):
-            found = matcher(rewriter.builder, view, root)
-        if found is not None and anchor.id in view.inner and is_whole(view, found):
+            found = pattern.matcher(rewriter.builder, view, root, anchor)
+        if found is not None and is_whole(view, found):
             replace(rewriter, found)
             return
         for id in range(graph.next_id - 1, first - 1, -1):
             graph.remove(id)
 
 
-def roots(graph: Graph, anchor: Node) -> list[Node]:
+def roots(graph: Graph, pattern: Pattern, anchor: Node) -> list[Node]:
     """Where the formula around `anchor` may end, the farthest first."""
     reached, edge = {anchor.id: anchor}, [anchor]
-    for _ in range(FARTHEST):
-        readers = {id: graph.node(id) for node in edge for id in graph.nx.adj[node.id]}
-        new = {id: node for id, node in readers.items() if node.op in STEPS and id not in reached}
+    for _ in range(pattern.farthest):
+        readers = [graph.node(id) for node in edge for id in graph.nx.adj[node.id]]
+        new = {n.id: n for n in readers if n.op in pattern.steps and n.id not in reached}
         reached |= new
-        edge = [node for node in new.values() if node.op not in LAST_STEPS]
+        edge = [node for node in new.values() if node.op not in pattern.last]
     return list(reached.values())[:0:-1]
 
 
@@ -94,7 +100,8 @@ def replace(rewriter: Rewriter, found: Found) -> None:
     """Make `root` the composite; so it keeps its place, name and origin."""
     graph, root = rewriter.graph, found.root
     before = [graph.producer(value) for value in root.operands]
-    root.types = OPS[found.op].infer(*(x.type for x in found.operands), **found.attrs)
+    inferred = OPS[found.op].infer(*(x.type for x in found.operands), **found.attrs)
+    root.types = inferred if isinstance(inferred, tuple) else (inferred,)
     root.op, root.attrs = found.op, found.attrs
     graph.set_operands(root, (x.value for x in found.operands))
     for node in before:
@@ -159,13 +166,13 @@ def _factors_of(view: View, node: Node, spread: Spread) -> Product:
     )
 
 
-def normalization(builder: Builder, view: View, root: Node) -> Found | None:
+def normalization(builder: Builder, view: View, root: Node, anchor: Node) -> Found | None:
     """(x - mean(x)) / sqrt(var(x) + eps) * gain + bias, the last two for each channel or absent."""
     if root.op not in ("mul", "div", "add"):
         return None
     for product, bias in _with_bias(view, root):
         made = factors(view, product)
-        if len(made.centred) == len(made.deviation) == 1:
+        if len(made.centred) == 1 and [node.id for node, _ in made.deviation] == [anchor.id]:
             return _normalization(builder, view, root, made, bias)
     return None
 
@@ -241,10 +248,9 @@ def channels(
 
 
 # ---------------------------------------------------------------- attention
-def attention(builder: Builder, view: View, root: Node) -> Found | None:
+def attention(builder: Builder, view: View, root: Node, p: Node) -> Found | None:
     """softmax(q @ k^T * scale) @ v, with scores of -1e30 where a query may not see a key."""
-    p = view.node(root.operands[0], "softmax") if root.op == "dot" else None
-    if p is None or p.attrs["axis"] != p.type.rank - 1:
+    if root.op != "dot" or root.operands[0] != Value(p.id) or p.attrs["axis"] != p.type.rank - 1:
         return None
     lead, last = tuple(range(p.type.rank - 2)), p.type.rank - 1
     contract, batch = root.attrs["contract"], root.attrs["batch"]
@@ -363,10 +369,75 @@ def combined(builder: Builder, view: View, conditions: Sequence[tuple[Value, boo
     return total
 
 
-#: the ops that a formula is found by, and what matches it at its end
-PATTERNS: tuple[tuple[frozenset[str], Matcher], ...] = (
-    (frozenset({"rsqrt", "sqrt"}), normalization),
-    (frozenset({"softmax"}), attention),
+# ---------------------------------------------------------------- activations
+#: how near a number in a formula has to be to the one that is meant
+NEAR = 1e-7
+
+
+def gelu(builder: Builder, view: View, root: Node, erf: Node) -> Found | None:
+    """x * (1 + erf(x / sqrt(2))) / 2, its factors and numbers in any order."""
+    x, factor = scaled(view, erf.operands[0])
+    number, rest = multiplied(view, Value(root.id), x)
+    if not math.isclose(factor, ROOT_HALF, rel_tol=NEAR) or x not in rest or len(rest) != 2:
+        return None
+    share = risen(view, rest[1 - rest.index(x)], erf)
+    if share is None or not math.isclose(number * share, 0.5, rel_tol=NEAR):
+        return None
+    view.through(erf)
+    return Found(root, "gelu", [builder.tensor(x)], {})
+
+
+def multiplied(view: View, value: Value, x: Value, steps: int = 4) -> tuple[float, list[Value]]:
+    """The number and the other factors that `value` is the product of, as found in so many steps;
+    `x` stays whole."""
+    number = view.number(value)
+    if number is not None:
+        return number, []
+    node = view.node(value, "mul", "div") if steps and value != x else None
+    if node is None:
+        return 1.0, [value]
+    left, right = node.operands
+    divisor = view.number(right) if node.op == "div" else 1.0
+    if not divisor:
+        return 1.0, [value]
+    view.through(node)
+    number, factors = multiplied(view, left, x, steps - 1)
+    if node.op == "div":
+        return number / divisor, factors
+    more, others = multiplied(view, right, x, steps - 1)
+    return number * more, factors + others
+
+
+def risen(view: View, value: Value, node: Node) -> float | None:
+    """c where `value` is c + c * y for a number c and the result y of `node`."""
+    sum = view.node(value, "add")
+    if sum is None:
+        return None
+    for left, right in (sum.operands, sum.operands[::-1]):
+        number, (y, factor) = view.number(left), scaled(view, right)
+        if y == Value(node.id) and number == factor:
+            view.through(sum)
+            return number
+    return None
+
+
+def silu(builder: Builder, view: View, root: Node, sigmoid: Node) -> Found | None:
+    """x * sigmoid(x)."""
+    (x,) = sigmoid.operands
+    if sorted(root.operands) != sorted((x, Value(sigmoid.id))):
+        return None
+    view.through(sigmoid)
+    return Found(root, "silu", [builder.tensor(x)], {})
+
+
+SHAPES = frozenset({"broadcast", "reshape"})
+PRODUCTS = frozenset({"mul", "div"})
+SUM, PRODUCT = frozenset({"add"}), frozenset({"dot"})
+PATTERNS = (
+    Pattern(frozenset({"rsqrt", "sqrt"}), normalization, SHAPES | PRODUCTS | SUM, SUM, 8),
+    Pattern(frozenset({"softmax"}), attention, SHAPES | PRODUCTS | PRODUCT, PRODUCT, 8),
+    Pattern(frozenset({"erf"}), gelu, PRODUCTS | SUM, frozenset(), 5),
+    Pattern(frozenset({"sigmoid"}), silu, frozenset({"mul"}), frozenset(), 1),
 )
 
-recognize = Pass("recognize", run, "find the formulas of normalization and attention")
+recognize = Pass("recognize", run, "find the formulas that there are composites for")

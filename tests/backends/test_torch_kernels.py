@@ -1,4 +1,4 @@
-"""Kernels of normalization and attention in emitted files: which are called, and what they give."""
+"""Kernels in emitted files: which are called, and what they give."""
 
 from __future__ import annotations
 
@@ -29,7 +29,23 @@ def attend(*operands: Any, scale: float = 3**-0.5, causal: bool = False) -> Any:
     return q.emit("attention", *others, scale=scale, causal=causal)[0]
 
 
+def scatter(dy: Any, index: Any) -> Any:
+    zeros = dy.builder.full(0, dy.dtype, (7, dy.shape[-1]))
+    return zeros.emit("scatter_add", index, dy, axis=0)
+
+
 SPELLINGS: dict[str, tuple[Any, list[TensorType]]] = {
+    "softmax_grad(x0, x1, 2)": (lambda dy, y: dy.emit("softmax_grad", y, axis=2), [ROWS] * 2),
+    "log_softmax_grad(x0, x1, 0)": (
+        lambda dy, y: dy.emit("log_softmax_grad", y, axis=0),
+        [ROWS] * 2,
+    ),
+    "F.gelu(x0)": (lambda x: x.emit("gelu"), [ROWS]),
+    "silu_grad(x0, x1)": (lambda dy, x: dy.emit("silu_grad", x), [ROWS] * 2),
+    "sigmoid_grad(x0, x1)": (lambda dy, y: dy * (y * (1.0 - y)), [ROWS] * 2),
+    "tanh_grad(2.0 * x0, x1)": (lambda dy, y: 2.0 * dy * (1.0 - y * y), [ROWS] * 2),
+    "x0 * (1.0 - x1 * x0)": (lambda dy, y: dy * (1.0 - y * dy), [ROWS] * 2),
+    "embedding_grad(x0, x1, 7)": (scatter, [ROWS, TensorType("i32", (4, 5))]),
     "F.layer_norm(x0, (3,), x1, x2, 1e-05)": (
         lambda x, gain, bias: x.emit("layer_norm", gain, bias, eps=1e-5)[0],
         [ROWS, VECTOR, VECTOR],
@@ -69,6 +85,17 @@ def test_one_row_is_normalized_to_the_bias() -> None:
     )
     draw = np.random.default_rng(0).standard_normal
     assert_computes(made, [draw((1, 1, 3)), draw(3), draw(3)], TOLERANCE["f64"])
+
+
+# ---------------------------------------------------------------- embedding
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0), (2, 3), (2, 1, 4)])
+@pytest.mark.parametrize("dtype", ["i32", "i64"])
+def test_rows_are_added_up(shape: tuple[int, ...], dtype: str) -> None:
+    made = graph(scatter, TensorType("f64", (*shape, 3)), TensorType(dtype, shape))
+    draw = np.random.default_rng(0)
+    index = draw.integers(0, 7, shape).astype(np.int32 if dtype == "i32" else np.int64)
+    source = assert_computes(made, [draw.standard_normal((*shape, 3)), index], TOLERANCE["f64"])
+    assert ("embedding_grad(" in source) == bool(shape)
 
 
 # ---------------------------------------------------------------- attention
@@ -158,6 +185,11 @@ NETS = {
     "scale=0.5773502691896258": f"attention({HEADS_OF_H}, {HEADS_OF_H}, {HEADS_OF_H}, "
     'mask = reshape(seen, [N, 1, 1, T])) |> rearrange("n h t d -> n t (h d)")',
     "torch.softmax(": "attention(h, 2 * h, h[..., 0..4], causal = true) |> Dense(D)",
+    "gelu_grad(": "h |> gelu",
+    "silu_grad(": "h |> silu",
+    "softmax_grad(": "softmax(h) * h",
+    "sigmoid_grad(": "h |> sigmoid",
+    "tanh_grad(": "h |> LSTM(D)",
     "wanted=(True, False, False)": "h + gradient(sum(tanh(LayerNorm()(h))), h)",
 }
 

@@ -244,10 +244,35 @@ def returned(function: Any, *types: TensorType) -> str:
     return text.split('{"output": ')[1].rstrip("}\n ")
 
 
+STACK, MATRIX = TensorType("f64", (2, 4, 3)), TensorType("f64", (3, 5))
+VECTOR = TensorType("f64", (5,))
+
+
+def times(a: Any, b: Any) -> Any:
+    return a.emit("dot", b, contract=((a.rank - 1,), (0,)), batch=((), ()))
+
+
 SPELLINGS: dict[str, Any] = {
     "torch.addmm(x0, x1, x2)": (
         lambda a, b, c: a + b.emit("dot", c, contract=((1,), (0,)), batch=((), ())),
         (TensorType("f64", (4, 5)), TensorType("f64", (4, 3)), TensorType("f64", (3, 5))),
+    ),
+    "F.linear(x0, x1.T, x2)": (lambda a, b, c: times(a, b) + c, (STACK, MATRIX, VECTOR)),
+    "F.linear(x0, x1, x2)": (
+        lambda a, b, c: c + times(a, b.transpose((1, 0))),
+        (STACK, TensorType("f64", (5, 3)), VECTOR),
+    ),
+    "x0 @ x1 + x2": (
+        lambda a, b, c: times(a, b) + c,
+        (STACK, MATRIX, TensorType("f64", (4, 5))),
+    ),
+    "x0 @ x1 + x2[:, None, None]": (
+        lambda a, b, c: times(a, b) + c.broadcast((2, 4, 5), (0,)),
+        (STACK, MATRIX, TensorType("f64", (2,))),
+    ),
+    "x1 @ x2 + x0": (
+        lambda c, a, b: times(a, b).expand((2, 4, 5)) + c,
+        (TensorType("f64", (2, 4, 5)), F64, MATRIX),
     ),
     "x0.flatten(0, 1).T @ x1.flatten(0, 1)": (
         lambda a, b: a.emit("dot", b, contract=((0, 1), (0, 1)), batch=((), ())),
@@ -269,6 +294,14 @@ SPELLINGS: dict[str, Any] = {
 def test_spellings(text: str) -> None:
     function, types = SPELLINGS[text]
     assert returned(function, *types) == text
+
+
+def test_a_kernel_for_two_nodes_is_not_divided() -> None:
+    """However long the names are."""
+    made = graph(lambda a, b, c: times(a, b) + c, STACK, MATRIX, VECTOR)
+    for node, name in zip(made, ("rows", "weight", "bias"), strict=False):
+        node.attrs = {**node.attrs, "name": f"the_{name}_{'x' * 40}"}
+    assert "F.linear(" in source_of(made)
 
 
 def test_relu_of_what_is_no_number_is_none() -> None:

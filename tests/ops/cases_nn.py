@@ -5,7 +5,7 @@ import numpy as np
 from tests.gradcheck import Case, normal, uniform
 from tests.ops.bodies import evaluate
 
-X = normal(2, 4)
+X, X3 = normal(2, 4), normal(2, 3, 2)
 PLAIN = {"stride": (1,), "dilation": (1,), "low": (0,), "high": (0,), "groups": 1}
 HARD = {"stride": (2,), "dilation": (2,), "low": (1,), "high": (2,), "groups": 2}
 TWO = {"stride": (2, 1), "dilation": (1, 2), "low": (0, 1), "high": (1, 1), "groups": 1}
@@ -36,12 +36,25 @@ def attention_grad(
     return Case("attention_grad", arrays, attrs, order, label)
 
 
+ACTIVATIONS = ("sigmoid", "softplus", "log_sigmoid", "gelu", "silu")
+
 CASES = [
-    *(Case(op, (X,)) for op in ("sigmoid", "softplus", "log_sigmoid")),
-    *(Case(op, (30 * X,), label="large") for op in ("sigmoid", "softplus", "log_sigmoid")),
+    *(Case(op, (X,)) for op in ACTIVATIONS),
+    *(Case(op, (30 * X,), label="large") for op in ACTIVATIONS),
+    *(Case(op, (normal(2, 4, seed=1), X)) for op in ("gelu_grad", "silu_grad")),
     *(
-        Case(op, (normal(2, 3, 2),), {"axis": axis}, label=f"axis-{axis}")
+        Case(op, (X3,), {"axis": axis}, label=f"axis-{axis}")
         for op in ("softmax", "log_softmax", "logsumexp")
+        for axis in (1, 2)
+    ),
+    *(
+        Case(
+            f"{op}_grad",
+            (normal(2, 3, 2, seed=1), evaluate(op, X3, axis=axis)),
+            {"axis": axis},
+            label=f"axis-{axis}",
+        )
+        for op in ("softmax", "log_softmax")
         for axis in (1, 2)
     ),
     Case("conv", (normal(2, 4, 2), normal(3, 2, 2)), PLAIN),

@@ -94,7 +94,8 @@ def test_pools_of_any_geometry(data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(
-    "op", ["softmax", "log_softmax", "logsumexp", "sigmoid", "softplus", "log_sigmoid"]
+    "op",
+    ["softmax", "log_softmax", "logsumexp", "sigmoid", "softplus", "log_sigmoid", "gelu", "silu"],
 )
 def test_float32_stays_float32(op: str) -> None:
     attrs = {"axis": 1} if op.endswith(("softmax", "logsumexp")) else {}

@@ -24,7 +24,7 @@ from tests.ops.bodies import body, f64
 from tests.passes.graphs import graph
 from tests.std.program import elaborate, training_of
 
-COMPOSITES = {"layer_norm", "batch_norm", "attention"}
+COMPOSITES = {"layer_norm", "batch_norm", "attention", "gelu", "silu"}
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
@@ -147,6 +147,16 @@ FOUND: dict[str, tuple[str, str, dict[str, Any]]] = {
         "softmax(where(not mask, -1e30, x @ transpose(x))) @ x",
         {"x": X[0], "mask": MASK[:4, :4]},
     ),
+    "gelu": ("gelu", "gelu(x)", {"x": X}),
+    "gelu of a product": ("gelu", "gelu(2 * x * x)", {"x": X}),
+    "gelu in a product": ("gelu", "x * gelu(x) / 3", {"x": X}),
+    "gelu of gelu's scale": ("gelu", "gelu(0.5 * x)", {"x": X}),
+    "half behind x, a division": ("gelu", "x * 0.5 * (1 + erf(x / sqrt(2)))", {"x": X}),
+    "half at the end": ("gelu", "x * (erf(sqrt(0.5) * x) + 1) / 2", {"x": X}),
+    "half of the share": ("gelu", "0.5 * (1 + erf(x / 1.4142135623730951)) * x", {"x": X}),
+    "half inside": ("gelu", "x * (0.5 + 0.5 * erf(x * 0.7071067811865476))", {"x": X}),
+    "silu": ("silu", "silu(x)", {"x": X}),
+    "silu of a sum": ("silu", "let y = x + 1\nreturn 2 * (sigmoid(y) * y)", {"x": X}),
 }  # fmt: skip
 
 NOT_FOUND: dict[str, tuple[str, dict[str, Any]]] = {
@@ -193,6 +203,20 @@ NOT_FOUND: dict[str, tuple[str, dict[str, Any]]] = {
         "softmax(where(mask, q @ transpose(q), -1e9)) @ q",
         {"q": X[0], "mask": MASK[:4, :4]},
     ),
+    "the tanh approximation": ("gelu_tanh(x)", {"x": X}),
+    "gelu without its half": ("x * (1 + erf(x / sqrt(2)))", {"x": X}),
+    "a rough root": ("0.5 * x * (1 + erf(0.7071 * x))", {"x": X}),
+    "another sum": ("0.5 * x * (2 + erf(x / sqrt(2)))", {"x": X}),
+    "unequal halves": ("x * (0.5 + 0.4 * erf(x / sqrt(2)))", {"x": X}),
+    "the share of something else": ("0.5 * x * (1 + erf(2 * x / sqrt(2)))", {"x": X}),
+    "divided by x": ("0.5 * (1 + erf(x / sqrt(2))) / x", {"x": X}),
+    "x squared": ("0.5 * x * x * (1 + erf(x / sqrt(2)))", {"x": X}),
+    "erf that is read too": (
+        "let e = erf(x / sqrt(2))\nreturn (0.5 * x * (1 + e), e)",
+        {"x": X},
+    ),
+    "the gate of something else": ("x * sigmoid(2 * x)", {"x": X}),
+    "a gate that is read too": ("let s = sigmoid(x)\nreturn (x * s, s)", {"x": X}),
 }
 
 
@@ -202,7 +226,7 @@ def test_found(name: str) -> None:
     original = written(text, **arrays)
     changed = recognized(original)
     assert composites(changed) == {op: 1}
-    assert not {"rsqrt", "sqrt", "softmax"} & {node.op for node in changed}
+    assert not {"rsqrt", "sqrt", "softmax", "erf", "sigmoid"} & {node.op for node in changed}
     assert_same(original, changed)
 
 
@@ -273,7 +297,7 @@ def test_bodies_of_loops_and_calls() -> None:
 PROGRAM = """
 language 1
 block Net()(x: f32[N, T, D]) -> f32[N, T, D] =
-  x |> LayerNorm() |> MultiHeadAttention(2, causal = true) |> BatchNorm()
+  x |> LayerNorm() |> MultiHeadAttention(2, causal = true) |> gelu |> BatchNorm() |> silu
 data d {
   x: f32[N, 4, 6] = npz("data.npz", "x")
   batch = 4
@@ -295,9 +319,9 @@ def test_whole_programs(tmp_path: Path) -> None:
     ops = Counter(node.op for node in step.graph)
     assert all(ops[op] == ops[f"{op}_grad"] == 1 for op in COMPOSITES)
     (forward,) = training.forwards
-    assert composites(forward.graph) == {"layer_norm": 1, "attention": 1}
+    assert composites(forward.graph) == {"layer_norm": 1, "attention": 1, "gelu": 1, "silu": 1}
     assert "attention" in {op for g in all_bodies(forward.structured) for op in composites(g)}
-    assert composites(training.evaluations[0].batch) == {"layer_norm": 1, "attention": 1}
+    assert composites(training.evaluations[0].batch) == composites(forward.graph)
 
 
 def all_bodies(outer: Graph) -> list[Graph]:

@@ -114,9 +114,9 @@ def unstable(builder: Builder, node: Node, x: Tensor) -> Tensor:
 
 
 def gelu_of_tanh(builder: Builder, node: Node, x: Tensor) -> Tensor:
-    """erf(x) as tanh(2 x (1 + 0.08943 x^2) / sqrt(pi)), as `gelu_tanh` has it."""
-    tanh: Tensor = (1.1283791671 * (x + 0.08943 * x * x * x)).emit("tanh")
-    return tanh
+    """The approximation, `gelu_tanh`."""
+    tanh: Tensor = (0.7978845608 * (x + 0.044715 * x * x * x)).emit("tanh")
+    return 0.5 * x * (1.0 + tanh)
 
 
 def without_row_sums(builder: Builder, node: Node, *xs: Tensor) -> Tensor:
@@ -177,7 +177,7 @@ PLANTED = (
             attribute(scale=1.0)),
     Planted("softmax_gradient", "attention", Site("attention_grad", "MultiHeadAttention"),
             without_row_sums),
-    Planted("approximate_erf", "attention", Site("erf", "gelu"), gelu_of_tanh),
+    Planted("approximate_gelu", "attention", Site("gelu", "gelu"), gelu_of_tanh),
     Planted("mean_is_a_sum", "attention", Site("mul", "mean(g", name="m"), operand(0)),
     # two steps in turn
     Planted("sign_at_zero", "pair", Site("sign", "mae("), tie_to_one),
