@@ -4,12 +4,15 @@ Each is bilinear and its two partial derivatives are the other two, so gradients
 in the family and a backend spells three ops.  Layouts: x [N, *S, C], w [*K, C // groups, O],
 y [N, *out, O], with any number of spatial axes; `low` and `high` are explicit zero pads.
 
-A convolution and its filter gradient are one matrix product over windows, the input gradient is one
-for each tap; depthwise filters, which have no matrix to multiply with, go tap by tap throughout.
+In NumPy a convolution and its filter gradient are matrix products over windows, a few samples at a
+time, so that these stay in the cache.  An input gradient without strides is a convolution itself,
+any other a product for each tap.  Depthwise filters, which have no matrix to multiply with, go tap
+by tap throughout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +48,12 @@ def _windows(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints)
     taps = [a * d for a, d in zip(along, dilation, strict=True)]
     shape = (x.shape[0], *out, *size, x.shape[-1])
     return as_strided(x, shape, (n, *steps, *taps, c), writeable=False)
+
+
+def _parts(samples: int, size: int) -> Iterator[slice]:
+    """All samples, as many at a time as have windows of `size` bytes each that fit the cache."""
+    count = max(1, 2**20 // max(size, 1))
+    return (slice(start, start + count) for start in range(0, samples, count))
 
 
 # ------------------------------------------------------------------------------------ type rules
@@ -110,8 +119,14 @@ def _conv(
         for tap, view in tap_views(x, out, size, stride, dilation):
             y += view[..., None] * w[tap].reshape(groups, -1)
         return y.reshape((*y.shape[:-2], features))
-    columns = _columns(_windows(x, out, size, stride, dilation), groups)
-    return _join_groups(columns @ _matrix(w, groups), (x.shape[0], *out))
+    if groups > 1:
+        columns = _columns(_windows(x, out, size, stride, dilation), groups)
+        return _join_groups(columns @ _matrix(w, groups), (x.shape[0], *out))
+    y, matrix = np.empty((x.shape[0], *out, features), x.dtype), w.reshape(-1, features)
+    for part in _parts(x.shape[0], prod(out) * len(matrix) * x.itemsize):
+        windows = _windows(x[part], out, size, stride, dilation)
+        np.matmul(windows.reshape(-1, len(matrix)), matrix, out=y[part].reshape(-1, features))
+    return y
 
 
 def _conv_input_grad(
@@ -127,6 +142,12 @@ def _conv_input_grad(
 ) -> np.ndarray:
     size, (per_group, features) = w.shape[:-2], w.shape[-2:]
     out = dy.shape[1:-1]
+    reach = [(k - 1) * d for k, d in zip(size, dilation, strict=True)]
+    before = tuple(r - lo for r, lo in zip(reach, low, strict=True))
+    after = tuple(d + lo - o for d, lo, o in zip(shape[1:-1], low, out, strict=True))
+    if groups == 1 and set(stride) == {1} and min(*before, *after) >= 0:
+        turned = np.flip(w, tuple(range(len(size)))).swapaxes(-1, -2)
+        return _conv(dy, turned, stride=stride, dilation=dilation, low=before, high=after, groups=1)
     dx = np.zeros(padded_shape(shape, low, high), dy.dtype)
     if per_group == 1 and groups > 1:
         dy = dy.reshape((*dy.shape[:-1], groups, features // groups))
@@ -160,10 +181,14 @@ def _conv_filter_grad(
         for tap, view in tap_views(x, out, size, stride, dilation):
             dw[tap] = np.einsum("pg,pgm->gm", view.reshape(-1, groups), dy)
         return dw.reshape(shape)
-    columns = _columns(_windows(x, out, size, stride, dilation), groups)
-    dw = np.swapaxes(columns, -1, -2) @ _split_groups(dy, groups)
-    if groups > 1:  # [G, K * C / G, O / G]
-        dw = np.moveaxis(dw, 0, -2)
+    if groups > 1:
+        columns = _columns(_windows(x, out, size, stride, dilation), groups)
+        split = np.swapaxes(columns, -1, -2) @ _split_groups(dy, groups)
+        return np.moveaxis(split, 0, -2).reshape(shape)  # from [G, K * C / G, O / G]
+    dw = np.zeros((prod(shape[:-1]), features), x.dtype)
+    for part in _parts(x.shape[0], prod(out) * len(dw) * x.itemsize):
+        windows = _windows(x[part], out, size, stride, dilation)
+        dw += windows.reshape(-1, len(dw)).T @ dy[part].reshape(-1, features)
     return dw.reshape(shape)
 
 
