@@ -34,11 +34,11 @@ def test_another_rounding_is_no_fault(program: str, peer: str) -> None:
 
 
 def test_peers_do_round_otherwise() -> None:
-    """Else the tests above would say nothing; `core` prints another source that rounds alike."""
+    """Else the tests above would say nothing."""
     reports = [report_on(program) for program in PROGRAMS]
-    for number, peer in enumerate(PEERS):
+    for number, peer in enumerate(PEERS[1:], 1):
         apart = [r.backends[number].free["f32"].difference for r in reports]
-        assert (max(apart) > 0) == (peer.name not in ("numpy", "core")), peer.name
+        assert max(apart) > 0, peer.name
 
 
 def installed() -> dict[str, Backend]:
