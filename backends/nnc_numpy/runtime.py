@@ -8,6 +8,9 @@ from nnc.backend import random_streams
 
 bits32 = random_streams.bits32
 
+#: elements of an array that `pieces` takes at a time
+PIECE = 8192
+
 
 def random_bits(
     shape: tuple[int, ...],

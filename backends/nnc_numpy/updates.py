@@ -6,6 +6,7 @@ once, every pass goes through memory; done for pieces that fit the cache, only t
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -16,11 +17,13 @@ from nnc.emit.updates import (
     Loop,
     Member,
     open_loop,
+    print_loop,
     settle_readers,
     state_entries,
     state_key,
     state_name,
 )
+from nnc.ir.dims import Dim
 from nnc.ir.graph import Node, Value
 from nnc_numpy import runtime
 
@@ -36,26 +39,48 @@ FUNCTIONS = {
 def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
     settle_readers(printer, loops, "copy")
     for loop in loops:
-        print_update(printer, loop)
+        if all(shapes(printer, loop)):
+            print_update(printer, loop)
+        else:  # numbers, which NumPy gives as scalars: nothing can be written into them
+            print_loop(printer, loop)
 
 
 def print_update(printer: Printer, loop: Loop) -> None:
     first, body, depth = loop.members[0], printer.body, printer.depth
     table, holes, inner = open_loop(printer, loop)
-    inner.depth += 1
     entries = dict(state_entries(first))
     templates = list(dict.fromkeys([*entries, *first.outputs]))
     names = {template: printer.names.new(state_name(template)) for template in templates}
     for template, value in entries.items():
         inner.bind(value, Expr(names[template]))
-    wholes = [printer.names.new(wish) for wish in ("whole", "other_whole")[: len(holes)]]
-    target = wholes[0] if len(wholes) == 1 else f"({', '.join(wholes)})"
-    body.add(depth, f"for path, {target} in {table}.items():")
-    arrays = [*(f"state[{state_key(template)}]" for template in templates), *wholes]
-    pieces = f"{printer.helper(runtime.pieces)}({', '.join(arrays)})"
-    body.add(depth + 1, f"for {', '.join([*names.values(), *holes])} in {pieces}:")
+    arrays = [f"state[{state_key(template)}]" for template in templates]
+    if all(map(is_small, shapes(printer, loop))):
+        body.add(depth, f"for path, {target(holes)} in {table}.items():")
+        for name, array in zip(names.values(), arrays, strict=True):
+            body.add(depth + 1, f"{name} = {array}")
+    else:
+        inner.depth += 1
+        wholes = [printer.names.new(wish) for wish in ("whole", "other_whole")[: len(holes)]]
+        body.add(depth, f"for path, {target(wholes)} in {table}.items():")
+        pieces = f"{printer.helper(runtime.pieces)}({', '.join([*arrays, *wholes])})"
+        body.add(depth + 1, f"for {', '.join([*names.values(), *holes])} in {pieces}:")
     Storing(inner, first, names).print()
     body.place = ""
+
+
+def target(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"({', '.join(names)})"
+
+
+def shapes(printer: Printer, loop: Loop) -> list[tuple[Dim, ...]]:
+    """Those of the loop's parameters."""
+    return [printer.graph.type(member.outputs["{path}"]).shape for member in loop.members]
+
+
+def is_small(shape: tuple[Dim, ...]) -> bool:
+    """Whether an array is one piece, so that there is nothing to cut."""
+    sizes = [dim for dim in shape if isinstance(dim, int)]
+    return len(sizes) == len(shape) and math.prod(sizes) <= runtime.PIECE
 
 
 @dataclass
