@@ -25,6 +25,7 @@ class NumpyDialect(Dialect):
         runtime.pieces,
         random_streams.bits64,
         random_streams.tag,
+        random_streams.stream_tags,
         to_bf16,
         to_f16,
     )

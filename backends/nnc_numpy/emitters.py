@@ -52,7 +52,7 @@ def inverse_root(site: Site, node: Node, x: Expr) -> Expr:
 
 def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     """The words of a stream; a counter that is 0 is left out."""
-    seed, step, iteration, offset = xs
+    seed, step, iteration, offset, *tag = xs
     counters = {
         "ordinal": Expr(str(node.attrs["ordinal"])),
         "step": step,
@@ -61,8 +61,13 @@ def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     }
     options = {name: x.text for name, x in counters.items() if x.text != "0"}
     name, shape = site.helper(runtime.random_bits), Expr(dims_text(node.attrs["shape"]))
-    path = Expr(string(node.attrs["path"]))
-    return site.dialect.call(name, shape, replace(seed, weak=""), path, **options)
+    stream = tag[0] if tag else Expr(string(node.attrs["path"]))
+    return site.dialect.call(name, shape, replace(seed, weak=""), stream, **options)
+
+
+def stream_tags(site: Site, node: Node) -> Expr:
+    path, sizes = Expr(string(node.attrs["path"])), Expr(dims_text(node.attrs["sizes"]))
+    return site.dialect.call(site.helper(runtime.stream_tags), path, sizes)
 
 
 def round_to(site: Site, node: Node, x: Expr) -> Expr:
@@ -156,6 +161,7 @@ EMITTERS: dict[str, Emitter] = {
     "dot": dot,
     "orthogonal": copied(),
     "random_bits": random_bits,
+    "stream_tags": stream_tags,
     # composites
     "conv": copied(*_GEOMETRY),
     "conv_input_grad": copied("shape", *_GEOMETRY),

@@ -7,6 +7,7 @@ import numpy as np
 from nnc.backend import random_streams
 
 bits32 = random_streams.bits32
+stream_tags = random_streams.stream_tags
 
 #: elements of an array that `pieces` takes at a time
 PIECE = 8192
@@ -15,7 +16,7 @@ PIECE = 8192
 def random_bits(
     shape: tuple[int, ...],
     seed: int,
-    path: str,
+    path: str | int,
     ordinal: int = 0,
     step: int = 0,
     iteration: int = 0,

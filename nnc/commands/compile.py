@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from nnc import backend as backends
+from nnc.commands.output import print_remarks
 from nnc.elaborate import load
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
@@ -30,7 +31,10 @@ def _compile(args: argparse.Namespace, compiled: object) -> str:
     backend = backends.get(args.backend)
     if args.device is not None:
         backends.require_device(backend, args.device)
-    training: Training = compiled.training(args.train)  # type: ignore[attr-defined]
+    training: Training = compiled.training(  # type: ignore[attr-defined]
+        args.train, stack_layers=args.stack_layers
+    )
+    print_remarks(training.remarks)
     passes = select(args.passes, args.no_pass)
     dumped = select(args.dump_after) if args.dump_after else ()
 

@@ -29,7 +29,7 @@ NOUNS = {
     "softmax": "p", "log_softmax": "log_p", "softmax_grad": "d_x", "log_softmax_grad": "d_x",
     "gelu_grad": "d_x", "silu_grad": "d_x", "sigmoid": "gate", "tanh": "squashed",
     "maximum": "larger", "minimum": "smaller", "iota": "counts", "pad": "padded",
-    "shift_right": "shifted",
+    "shift_right": "shifted", "stream_tags": "tags",
 }  # fmt: skip
 
 #: the results of ops of several; "" is the noun of the op

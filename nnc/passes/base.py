@@ -31,14 +31,17 @@ def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
             yield name, value
 
 
-def run_on_bodies(graph: Graph, run: Callable[[Graph], None]) -> None:
+def run_on_bodies(graph: Graph, run: Callable[[Graph], None], end: int | None = None) -> None:
     """`run` on a copy of every body that a node of `graph` holds; the copy takes its place.
 
-    Bodies may be shared between nodes and between graphs, so they are never changed themselves; a
-    body that several nodes of `graph` share stays shared.
+    With `end`, of nodes with a smaller id alone.  Bodies may be shared between nodes and between
+    graphs, so they are never changed themselves; a body that several nodes of `graph` share stays
+    shared.
     """
     done: dict[int, tuple[Graph, Graph]] = {}  # holds the originals too: an id lives as they do
     for node_id in list(graph.nx):
+        if end is not None and node_id >= end:
+            continue
         node = graph.node(node_id)
         for name, body in list(bodies(node)):
             if id(body) not in done:
