@@ -19,7 +19,7 @@ from nnc import backend as backends
 from nnc.elaborate import load as elaborate
 from nnc.ir.program import Forward, Training
 from nnc.language.diagnostics import error, suggest
-from nnc.passes.pipeline import optimize_training
+from nnc.passes.pipeline import STANDARD, Pipeline, optimize_training, select
 from nnc.train import checkpoint, session
 from nnc.train.checkpoint import Checkpoint
 from nnc.train.evaluate import Scores, evaluate
@@ -65,6 +65,7 @@ class Program:
         epochs: int | None = None,
         steps: int | None = None,
         stack_layers: bool = False,
+        pipeline: Pipeline = STANDARD,
     ) -> Training:
         """The graphs and data of one `train` section (the only one by default).
 
@@ -72,7 +73,12 @@ class Program:
         the training say which could not be.
         """
         return self._compiled.training(
-            train, seed=seed, epochs=epochs, steps=steps, stack_layers=stack_layers
+            train,
+            seed=seed,
+            epochs=epochs,
+            steps=steps,
+            stack_layers=stack_layers,
+            pipeline=pipeline,
         )
 
     def compile(
@@ -85,16 +91,23 @@ class Program:
         steps: int | None = None,
         device: str | None = None,
         stack_layers: bool = False,
+        pipeline: Pipeline = STANDARD,
     ) -> Model:
         """One `train` section as source for `backend`, loaded; `device` as in `nnc backends`.
 
         `stack_layers` as in `training`: checkpoints are the same with it and without.
+        `pipeline` is what its graphs go through: `Pipeline(select(without=["loops"]))`.
         """
         chosen = backends.get(backend)
         if device is not None:
             backends.require_device(chosen, device)
         training = self.training(
-            train, seed=seed, epochs=epochs, steps=steps, stack_layers=stack_layers
+            train,
+            seed=seed,
+            epochs=epochs,
+            steps=steps,
+            stack_layers=stack_layers,
+            pipeline=pipeline,
         )
         settings = {
             "program": str(self.path.resolve()),
@@ -106,6 +119,7 @@ class Program:
             "steps": steps,
             "device": device,
             "stack_layers": stack_layers,
+            "passes": pipeline.names,
         }
         optimize_training(training)
         source = chosen.emit(training)
@@ -224,6 +238,7 @@ def from_checkpoint(
         steps=settings["steps"],
         device=device,
         stack_layers=settings["stack_layers"],
+        pipeline=Pipeline(select(settings.get("passes"))),
     )
     session.check_state(found.state, model.training)
     changed = model.session.changed(found)

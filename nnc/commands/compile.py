@@ -8,12 +8,11 @@ from pathlib import Path
 
 from nnc import backend as backends
 from nnc.commands.output import print_remarks
-from nnc.elaborate import load
+from nnc.elaborate import Compiled, load
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.ir.text import print_graph
-from nnc.passes.base import Pass
-from nnc.passes.pipeline import optimize_training, select
+from nnc.passes.pipeline import Pipeline, optimize_training, require_pass, select
 from nnc.train.checkpoint import write_atomically
 
 
@@ -27,23 +26,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _compile(args: argparse.Namespace, compiled: object) -> str:
+def _compile(args: argparse.Namespace, compiled: Compiled) -> str:
     backend = backends.get(args.backend)
     if args.device is not None:
         backends.require_device(backend, args.device)
-    training: Training = compiled.training(  # type: ignore[attr-defined]
-        args.train, stack_layers=args.stack_layers
-    )
-    print_remarks(training.remarks)
-    passes = select(args.passes, args.no_pass)
-    dumped = select(args.dump_after) if args.dump_after else ()
+    dumped = set(map(require_pass, (args.dump_after or "").split(","))) if args.dump_after else ()
 
-    def dump(done: Pass, graph: Graph) -> None:
+    def dump(done: str, graph: Graph) -> None:
         if done in dumped:
-            print(f"# after {done.name}", file=sys.stderr)
+            print(f"# after {done}", file=sys.stderr)
             print(print_graph(graph), file=sys.stderr)
 
-    optimize_training(training, passes, dump)
+    pipeline = Pipeline(select(args.passes, args.no_pass), dump)
+    training = compiled.training(args.train, stack_layers=args.stack_layers, pipeline=pipeline)
+    print_remarks(training.remarks)
+    optimize_training(training)
     if args.emit == "graph":
         return graphs_text(training)
     source = backend.emit(training)

@@ -27,6 +27,7 @@ from nnc.language.diagnostics import Diagnostic, NncError, error, suggest
 from nnc.language.limits import make_source, read_source
 from nnc.language.parser import parse
 from nnc.language.tree import Source
+from nnc.passes.pipeline import STANDARD, Pipeline
 
 STACK = 12_000  # Python frames: about fifteen for each call in a program
 MAX_ERRORS = 50  # definitions with errors after which the others are not looked at
@@ -93,15 +94,25 @@ class Compiled:
         epochs: int | None = None,
         steps: int | None = None,
         stack_layers: bool = False,
+        pipeline: Pipeline = STANDARD,
     ) -> Training:
-        """The graphs of one `train` section; raises `NncError` with every error in it.
+        """The graphs of one `train` section, on the way through `pipeline`.
 
         With `stack_layers` a `repeat` of equal layers is a loop, and its weights are stacks.
+        Raises `NncError` with every error in the section.
         """
         if self.module.faults:
             raise NncError(*self.diagnose())
         section = self._train_section(name)
-        build = partial(TrainBuilder, self.module, section, seed=seed, epochs=epochs, steps=steps)
+        build = partial(
+            TrainBuilder,
+            self.module,
+            section,
+            seed=seed,
+            epochs=epochs,
+            steps=steps,
+            pipeline=pipeline,
+        )
         try:
             with at_work():
                 return _stacked(build) if stack_layers else build().build()

@@ -162,6 +162,7 @@ class Training:
     file: str = ""
     doc: str = ""
     remarks: list[str] = field(default_factory=list)  # what was asked for and could not be done
+    pipeline: Any = None  # the nnc.passes.pipeline.Pipeline to go through; None: the default
 
     def graphs(self) -> Iterator[Graph]:
         """The graphs of steps, evaluations and inference."""
