@@ -14,14 +14,22 @@ from typing import Any
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph, Node, Value
 
+#: when a pass runs: what is left to differentiate is another graph than what comes of it
+BEFORE, AFTER = "before differentiation", "after differentiation"
+
 
 @dataclass(frozen=True)
 class Pass:
-    """A named rewriting of one graph in place; `doc` is one line for the command line."""
+    """A named rewriting of one graph in place; `doc` is one line for the command line.
+
+    `exact` is whether it keeps every bit; one that does not changes roundings, no more.
+    """
 
     name: str
     run: Callable[[Graph], None]
     doc: str
+    stage: str = AFTER
+    exact: bool = True
 
 
 def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
