@@ -17,6 +17,7 @@ from nnc.ir.types import SHORT_FLOATS, TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
 from nnc.language.tree import Span
+from nnc.passes.common import computation
 
 
 def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
@@ -104,6 +105,7 @@ def _first_declaration(
     kind = cx.state_kind or decl.kind
     known = not any(map(symbols, type.shape))  # else it stands for sizes, and makes no numbers
     init = initial_value(cx, decl.value, path, type, scope) if known else Graph(f"init {path}")
+    init = cx.world.initial.setdefault(computation(init), init)
     layers = tuple(each.count for each in cx.stacks)
     type = _stacked(cx, type)
     cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0], layers)
