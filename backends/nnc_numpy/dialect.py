@@ -10,7 +10,7 @@ from nnc.emit import LOOPS, Dialect, Printer
 from nnc.emit.updates import Loop
 from nnc.ir.narrow import to_bf16, to_f16
 from nnc.ir.program import Training
-from nnc_numpy import runtime
+from nnc_numpy import kernels, runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
 from nnc_numpy.scatter import print_scatter
@@ -31,6 +31,12 @@ class NumpyDialect(Dialect):
         runtime.zeroed,
         runtime.runs,
         runtime.row_sums,
+        kernels.gelu,
+        kernels.gelu_with_slope,
+        kernels.layer_norm,
+        kernels.layer_norm_grad,
+        kernels.batch_norm,
+        kernels.batch_norm_grad,
         random_streams.bits64,
         random_streams.tag,
         random_streams.stream_tags,
