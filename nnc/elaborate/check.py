@@ -101,7 +101,7 @@ class Compiled:
             raise NncError(*self.diagnose())
         section = self._train_section(name)
         try:
-            with at_work():
+            with at_work(), pipeline.phase("elaborate"):
                 return TrainBuilder(
                     self.module,
                     section,
