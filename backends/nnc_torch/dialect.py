@@ -52,6 +52,7 @@ class TorchDialect(Dialect):
     native = frozenset()
     helpers = HELPERS
     preamble = (runtime.from_numpy, runtime.to_numpy)
+    start = (runtime.keep_memory,)
     constants = {  # noqa: RUF012
         "DEVICE": '"cpu"',
         "torch.backends.cuda.matmul.allow_tf32": "False",

@@ -7,7 +7,9 @@ without a copy; given these strides they compute, and answer, in channels last.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,20 @@ from torch import Tensor
 DEVICE = "cpu"  # a constant of the emitted file
 
 Ints = tuple[int, ...]
+
+
+# ---------------------------------------------------------------- memory
+def keep_memory() -> None:
+    """Let glibc keep what arrays leave for those of the next step.
+
+    It would give large ones back to the system and get them again as new pages, which takes longer
+    than many a kernel.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3
+        mallopt(mmap_threshold, 1 << 30)
+        mallopt(trim_threshold, 1 << 30)
 
 
 # ---------------------------------------------------------------- NumPy and back

@@ -57,6 +57,8 @@ class Dialect:
     #: functions that every file has: `from_numpy` and `to_numpy`, where they are not the identity,
     #: and what decorators refer to
     preamble: tuple[Callable[..., Any], ...] = ()
+    #: functions that the file calls when it is imported
+    start: tuple[Callable[..., Any], ...] = ()
     #: names that the file defines at its top, with their values as they print
     constants: Mapping[str, str] = {}
     #: kind of function ("step", "batch", "finish", "forward") -> the lines before its `def`
