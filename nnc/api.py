@@ -122,9 +122,7 @@ class Program:
             "passes": pipeline.names,
         }
         optimize_training(training)
-        source = chosen.emit(training)
-        if device is not None:
-            source = backends.on_device(source, device)
+        source = backends.source_of(training, chosen, device)
         return Model(session.Session(training, source, backend, self.expanded(), settings))
 
 

@@ -127,6 +127,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="print graphs after these passes (stderr); also after precision, autodiff, legalize, "
         "rewrite, which always run",
     )
+    compile.add_argument(
+        "--timings",
+        action="store_true",
+        help="show what each phase and each pass costs and gives (stderr)",
+    )
 
     train = command("train", "train a program")
     train.add_argument("file", metavar="FILE", nargs="?", help="not needed with --resume")

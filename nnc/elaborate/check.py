@@ -114,7 +114,7 @@ class Compiled:
             pipeline=pipeline,
         )
         try:
-            with at_work():
+            with at_work(), pipeline.phase("elaborate"):
                 return _stacked(build) if stack_layers else build().build()
         except (NncError, Poisoned) as failure:
             own = getattr(failure, "diagnostics", ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from nnc.elaborate.calls import invoke
 from nnc.elaborate.collected import Collected
@@ -68,12 +69,13 @@ class StepBuilder:
         if scale is not None:
             updates = {path: scale.kept(path, new) for path, new in updates.items()}
         self._output(updates)
-        multiply_in(self.graph, precision, forward)
-        self.section.pipeline.after("precision", self.graph)
+        pipeline = self.section.pipeline
+        pipeline.apply(
+            "precision", self.graph, lambda graph: multiply_in(graph, precision, forward)
+        )
         dead_code.run(self.graph)
-        self.section.pipeline.run(self.graph, BEFORE)
-        finish_graph(self.cx, self.graph)
-        self.section.pipeline.after("autodiff", self.graph)
+        pipeline.run(self.graph, BEFORE)
+        pipeline.apply("autodiff", self.graph, partial(finish_graph, self.cx))
         return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
 
     def _output(self, values: dict[str, Tensor]) -> None:
