@@ -36,6 +36,7 @@ GROUP = "nnc.backends"
 
 __all__ = [
     "Backend",
+    "Measuring",
     "NncError",
     "Rewriter",
     "Sources",
@@ -70,6 +71,20 @@ class Backend(Protocol):
 
     def devices(self) -> list[str]:
         """What `DEVICE` in the emitted source can be here, the default first."""
+
+
+@runtime_checkable
+class Measuring(Backend, Protocol):
+    """A backend of which `nnc summary` can say how much memory its steps take."""
+
+    #: arrays of less bytes than this live to the end of a step; 0 for none
+    keeps: int
+
+    def legal(self, training: Training) -> Training:
+        """What `emit` prints of `training`: a copy in the ops of this backend."""
+
+    def peak_bytes(self, step: Callable[..., Any], state: Any, batch: Any, scalars: Any) -> int:
+        """The most bytes of arrays at once in a call of the emitted `step`, arguments included."""
 
 
 class Host(Backend, Protocol):

@@ -19,6 +19,7 @@ class NumpyDialect(Dialect):
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
     statements = LOOPS
+    frees = True
     helpers = (
         runtime.random_bits,
         runtime.bits32,
