@@ -62,12 +62,12 @@ def without_deletions(source: str) -> str:
     return re.sub(r"^ +del [\w, ]+\n", "", source, flags=re.MULTILINE)
 
 
-def test_a_deep_net_takes_what_is_predicted_and_half_of_what_it_would_hold(deep: Path) -> None:
+def test_a_deep_net_takes_what_is_predicted_and_less_than_with_all_its_variables(deep: Path) -> None:
     model = load(deep).compile("numpy")
     found = measured(model)
     assert abs(found / predicted(model) - 1) < 0.1
     model.module = load_module(without_deletions(model.source), "train.py")
-    assert measured(model) > 1.8 * found
+    assert measured(model) > 1.5 * found
 
 
 @pytest.mark.parametrize(
