@@ -19,7 +19,7 @@ from nnc import backend as backends
 from nnc.elaborate import load as elaborate
 from nnc.ir.program import Forward, Training
 from nnc.language.diagnostics import error, suggest
-from nnc.passes.pipeline import optimize_training
+from nnc.passes.pipeline import STANDARD, Pipeline, optimize_training, select
 from nnc.train import checkpoint, session
 from nnc.train.checkpoint import Checkpoint
 from nnc.train.evaluate import Scores, evaluate
@@ -63,9 +63,12 @@ class Program:
         seed: int | None = None,
         epochs: int | None = None,
         steps: int | None = None,
+        pipeline: Pipeline = STANDARD,
     ) -> Training:
         """The graphs and data of one `train` section (the only one by default)."""
-        return self._compiled.training(train, seed=seed, epochs=epochs, steps=steps)
+        return self._compiled.training(
+            train, seed=seed, epochs=epochs, steps=steps, pipeline=pipeline
+        )
 
     def compile(
         self,
@@ -76,12 +79,16 @@ class Program:
         epochs: int | None = None,
         steps: int | None = None,
         device: str | None = None,
+        pipeline: Pipeline = STANDARD,
     ) -> Model:
-        """One `train` section as source for `backend`, loaded; `device` as in `nnc backends`."""
+        """One `train` section as source for `backend`, loaded; `device` as in `nnc backends`.
+
+        `pipeline` is what its graphs go through: `Pipeline(select(without=["loops"]))`.
+        """
         chosen = backends.get(backend)
         if device is not None:
             backends.require_device(chosen, device)
-        training = self.training(train, seed=seed, epochs=epochs, steps=steps)
+        training = self.training(train, seed=seed, epochs=epochs, steps=steps, pipeline=pipeline)
         settings = {
             "program": str(self.path.resolve()),
             "train": training.name,
@@ -91,6 +98,7 @@ class Program:
             "epochs": epochs,
             "steps": steps,
             "device": device,
+            "passes": pipeline.names,
         }
         optimize_training(training)
         source = chosen.emit(training)
@@ -205,6 +213,7 @@ def from_checkpoint(
         epochs=settings["epochs"],
         steps=settings["steps"],
         device=device,
+        pipeline=Pipeline(select(settings.get("passes"))),
     )
     session.check_state(found.state, model.training)
     changed = model.session.changed(found)

@@ -29,7 +29,7 @@ from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import expansion, legalize
-from nnc.passes.pipeline import map_graphs, optimize
+from nnc.passes.pipeline import map_graphs, pipeline_of
 from nnc.source import Sources
 
 GROUP = "nnc.backends"
@@ -194,17 +194,23 @@ def legalized(
     returns besides the state is f32 where the program has bf16.
     """
 
+    pipeline = pipeline_of(training)
+
+    def fit(graph: Graph, to: Backend, rewrite: Callable[[Graph], bool]) -> None:
+        expanded = legalize(graph, to.emitters.keys(), to.name)
+        pipeline.after("legalize", graph)
+        changed = _rewrite_all(graph, rewrite)
+        pipeline.after("rewrite", graph)
+        if changed or expanded:
+            pipeline.run(graph)
+
     def run(graph: Graph) -> None:
         cross_in_f32(graph, training.state)
-        expanded = legalize(graph, backend.emitters.keys(), backend.name)
-        if _rewrite_all(graph, rewrite) or expanded:
-            optimize(graph)
+        fit(graph, backend, rewrite)
 
     def run_initial(graph: Graph) -> None:
         assert host is not None
-        expanded = legalize(graph, host.emitters.keys(), host.name)
-        if _rewrite_all(graph, host.rewrite) or expanded:
-            optimize(graph)
+        fit(graph, host, host.rewrite)
 
     return map_graphs(training, run, run_initial if host else run)
 

@@ -15,6 +15,11 @@ from collections.abc import Sequence
 
 from nnc import __version__
 
+#: the passes of nnc.passes.pipeline, which is not imported to print a help
+PASSES = (
+    "recognize", "fold_constants", "simplify", "fold_constants", "loops", "common", "dead_code",
+)  # fmt: skip
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; the exit code."""
@@ -118,9 +123,13 @@ def build_parser() -> argparse.ArgumentParser:
         default="source",
         help="the emitted source, the optimized graphs, or the program with every default",
     )
-    compile.add_argument("--passes", metavar="A,B", help="run these passes, in this order")
-    compile.add_argument("--no-pass", metavar="NAME", action="append", default=[])
-    compile.add_argument("--dump-after", metavar="NAME", help="print graphs after a pass (stderr)")
+    _passes(compile)
+    compile.add_argument(
+        "--dump-after",
+        metavar="A,B",
+        help="print graphs after these passes (stderr); also after precision, autodiff, legalize, "
+        "rewrite, which always run",
+    )
 
     train = command("train", "train a program")
     train.add_argument("file", metavar="FILE", nargs="?", help="not needed with --resume")
@@ -135,6 +144,7 @@ def build_parser() -> argparse.ArgumentParser:
     where = train.add_mutually_exclusive_group()
     where.add_argument("--out", metavar="DIR", help="a new directory (default: runs/NAME)")
     where.add_argument("--resume", metavar="DIR", help="go on with the run in DIR")
+    _passes(train)
 
     evaluate = command("eval", "evaluate a checkpoint", "evaluate")
     evaluate.add_argument("checkpoint", metavar="DIR_OR_CHECKPOINT")
@@ -168,6 +178,7 @@ def build_parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--bisect", action="store_true", help="say which pass brought a fault in, if one did"
     )
+    _passes(verify)
     _set(verify)
 
     command("backends", "list the backends that are installed")
@@ -190,6 +201,21 @@ def _other_backend(parser: argparse.ArgumentParser) -> None:
 def _device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", metavar="NAME", help="where to compute, as `nnc backends` lists it"
+    )
+
+
+def _passes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--passes",
+        metavar="A,B",
+        help=f"run these passes over the graphs, in this order (default: {', '.join(PASSES)})",
+    )
+    parser.add_argument(
+        "--no-pass",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="leave a pass out; may be given several times",
     )
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from nnc.backend import random_streams
 from nnc.emit import LOOPS, Dialect, Printer
 from nnc.emit.updates import Loop
 from nnc.ir.narrow import to_bf16, to_f16
+from nnc.ir.program import Training
 from nnc_numpy import runtime
 from nnc_numpy.emitters import EMITTERS
+from nnc_numpy.inplace import InPlacePrinter
+from nnc_numpy.scatter import print_scatter
 from nnc_numpy.updates import print_updates
 
 
@@ -18,12 +22,16 @@ class NumpyDialect(Dialect):
     module = "np"
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
-    statements = LOOPS
+    statements = {**LOOPS, "scatter_add": print_scatter}  # noqa: RUF012
     frees = True
     helpers = (
         runtime.random_bits,
         runtime.bits32,
         runtime.pieces,
+        runtime.keep_memory,
+        runtime.zeroed,
+        runtime.runs,
+        runtime.row_sums,
         random_streams.bits64,
         random_streams.tag,
         to_bf16,
@@ -32,6 +40,15 @@ class NumpyDialect(Dialect):
 
     def needs(self) -> str:
         return "NumPy 2 alone"
+
+    def functions(self, training: Training) -> tuple[Callable[..., Any], ...]:
+        return (runtime.keep_memory,) if training.phases else ()
+
+    def ending(self, training: Training) -> list[str]:
+        return ["keep_memory()"] if training.phases else []
+
+    def step_printer(self) -> type[Printer]:
+        return InPlacePrinter
 
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         print_updates(printer, loops)

@@ -34,12 +34,13 @@ from nnc.emit.spellings import (
     take,
     take_along,
     transpose,
-    where,
 )
 from nnc.ir.graph import Node
 from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import runtime
 from nnc_numpy.dot import dot
+from nnc_numpy.masks import choice
+from nnc_numpy.scatter import add_one_by_one
 
 _GEOMETRY = ("stride", "dilation", "low", "high", "groups")
 _POOLING = ("size", "stride", "low", "high")
@@ -119,7 +120,7 @@ EMITTERS: dict[str, Emitter] = {
     "le": operator("<=", COMPARE),
     "gt": operator(">", COMPARE),
     "ge": operator(">=", COMPARE),
-    "where": where,
+    "where": choice,
     "cast": cast,
     "bitcast": bitcast,
     "round_to": round_to,
@@ -142,7 +143,7 @@ EMITTERS: dict[str, Emitter] = {
     # index and reduce
     "take": take,
     "take_along": take_along,
-    "scatter_add": copied("axis"),
+    "scatter_add": add_one_by_one,
     "scatter_add_along": copied("axis"),
     "argsort": argsort,
     "sum": reduction("sum"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nnc.emit import ADD, AND, MUL, OR, SHIFT, XOR, Emitter
 from nnc_torch import kernels, runtime
-from nnc_torch.dot import dot, plus
+from nnc_torch.dot import dot, plus, step_dot
 from nnc_torch.host import by_type
 from nnc_torch.spatial import (
     conv,
@@ -137,7 +137,7 @@ TENSORS: dict[str, Emitter] = {
     "argmin": arg_reduction("argmin"),
     "cumsum": cumsum,
     # linear algebra
-    "dot": dot,
+    "dot": step_dot,
     # composites
     "conv": conv,
     "conv_input_grad": conv_input_grad,
@@ -165,6 +165,7 @@ STEPS_ALONE = {"softmax_grad", "log_softmax_grad", "gelu_grad", "silu_grad"}
 DIFFERENTIABLE: dict[str, Emitter] = {
     **{op: emit for op, emit in TENSORS.items() if op not in STEPS_ALONE},
     "add": operator("+", ADD),
+    "dot": dot,
     "sqrt": helper(runtime.sqrt),
     "maximum": larger,
     "minimum": helper(runtime.minimum),

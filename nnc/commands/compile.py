@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 from nnc import backend as backends
-from nnc.elaborate import load
+from nnc.elaborate import Compiled, load
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.ir.text import print_graph
-from nnc.passes.base import Pass
-from nnc.passes.pipeline import optimize_training, select
+from nnc.passes.pipeline import Pipeline, optimize_training, require_pass, select
 from nnc.train.checkpoint import write_atomically
 
 
@@ -26,20 +25,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _compile(args: argparse.Namespace, compiled: object) -> str:
+def _compile(args: argparse.Namespace, compiled: Compiled) -> str:
     backend = backends.get(args.backend)
     if args.device is not None:
         backends.require_device(backend, args.device)
-    training: Training = compiled.training(args.train)  # type: ignore[attr-defined]
-    passes = select(args.passes, args.no_pass)
-    dumped = select(args.dump_after) if args.dump_after else ()
+    dumped = set(map(require_pass, (args.dump_after or "").split(","))) if args.dump_after else ()
 
-    def dump(done: Pass, graph: Graph) -> None:
+    def dump(done: str, graph: Graph) -> None:
         if done in dumped:
-            print(f"# after {done.name}", file=sys.stderr)
+            print(f"# after {done}", file=sys.stderr)
             print(print_graph(graph), file=sys.stderr)
 
-    optimize_training(training, passes, dump)
+    pipeline = Pipeline(select(args.passes, args.no_pass), dump)
+    training = compiled.training(args.train, pipeline=pipeline)
+    optimize_training(training)
     if args.emit == "graph":
         return graphs_text(training)
     source = backend.emit(training)

@@ -13,6 +13,7 @@ from typing import Any
 
 from nnc.api import Program
 from nnc.commands.tables import print_scores
+from nnc.passes.pipeline import Pipeline, select
 from nnc.train import checkpoint
 from nnc.train.checkpoint import Checkpoint
 from nnc.train.loop import INTERRUPTED, STOPPED_EARLY
@@ -32,7 +33,8 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args, found)
     program = Program(Path(settings["program"]), settings["set"])
     options = {key: settings[key] for key in ("seed", "epochs", "steps", "device")}
-    model = program.compile(settings["backend"], settings["train"], **options)
+    pipeline = Pipeline(select(settings["passes"]))
+    model = program.compile(settings["backend"], settings["train"], pipeline=pipeline, **options)
     if found is not None:
         model.session.check(found)
     if run_dir is None:
@@ -69,6 +71,7 @@ def _settings(args: argparse.Namespace, found: Checkpoint | None) -> dict[str, A
         "epochs": args.epochs,
         "steps": args.steps,
         "device": args.device,
+        "passes": _passes(args),
     }
     before = found.meta["settings"] if found else {"backend": "numpy", "set": {}}
     if args.epochs or args.steps:
@@ -76,6 +79,11 @@ def _settings(args: argparse.Namespace, found: Checkpoint | None) -> dict[str, A
     if args.backend:
         before = {**before, "device": None}
     return {key: before.get(key) if value is None else value for key, value in given.items()}
+
+
+def _passes(args: argparse.Namespace) -> str | None:
+    """The names of the passes that the command line chooses; None where it does not."""
+    return Pipeline(select(args.passes, args.no_pass)).names
 
 
 def _new(args: argparse.Namespace, program: Program, name: str) -> RunDir:

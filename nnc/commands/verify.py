@@ -16,6 +16,7 @@ from nnc.commands.output import print_diagnostics
 from nnc.commands.tables import print_table
 from nnc.elaborate import load
 from nnc.language.diagnostics import NncError
+from nnc.passes.pipeline import Pipeline, select
 from nnc.verify import Report, problems, verify
 from nnc.verify.expected import Error
 from nnc.verify.lockstep import Check
@@ -35,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = _backends(args.backends)
     program = load(args.file, overrides=dict(args.set))
     names = program.trainings if args.train is None else [args.train]
-    trainings = [program.training(name) for name in names or [None]]
+    pipeline = Pipeline(select(args.passes, args.no_pass))
+    trainings = [program.training(name, pipeline=pipeline) for name in names or [None]]
     console = Console(file=sys.stderr)
     reports = []
     for training in trainings:

@@ -25,6 +25,7 @@ from nnc.language.diagnostics import Diagnostic, NncError, error, suggest
 from nnc.language.limits import make_source, read_source
 from nnc.language.parser import parse
 from nnc.language.tree import Source
+from nnc.passes.pipeline import STANDARD, Pipeline
 
 STACK = 12_000  # Python frames: about fifteen for each call in a program
 MAX_ERRORS = 50  # definitions with errors after which the others are not looked at
@@ -90,15 +91,24 @@ class Compiled:
         seed: int | None = None,
         epochs: int | None = None,
         steps: int | None = None,
+        pipeline: Pipeline = STANDARD,
     ) -> Training:
-        """The graphs of one `train` section; raises `NncError` with every error in it."""
+        """The graphs of one `train` section, on the way through `pipeline`.
+
+        Raises `NncError` with every error in it.
+        """
         if self.module.faults:
             raise NncError(*self.diagnose())
         section = self._train_section(name)
         try:
             with at_work():
                 return TrainBuilder(
-                    self.module, section, seed=seed, epochs=epochs, steps=steps
+                    self.module,
+                    section,
+                    seed=seed,
+                    epochs=epochs,
+                    steps=steps,
+                    pipeline=pipeline,
                 ).build()
         except (NncError, Poisoned) as failure:
             own = getattr(failure, "diagnostics", ())

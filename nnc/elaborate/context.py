@@ -8,7 +8,7 @@ values, which instances exist) is in `World`, shared by all graphs of one `train
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,6 +97,7 @@ class World:
     state: dict[str, StateEntry] = field(default_factory=dict)
     names: dict[str, tuple[str | None, ...]] = field(default_factory=dict)  # axis labels of state
     declared: dict[str, Span] = field(default_factory=dict)
+    initial: dict[Hashable, Graph] = field(default_factory=dict)  # by what they compute
     applications: dict[str, Application] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)  # names of the blocks and functions that ran
     origins: dict[tuple[Source, int, str], Origin] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from nnc.ir.types import SHORT_FLOATS, TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
 from nnc.language.tree import Span
+from nnc.passes.common import computation
 
 
 def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
@@ -86,6 +87,7 @@ def _first_declaration(
     kind = cx.state_kind or decl.kind
     known = not any(map(symbols, type.shape))  # else it stands for sizes, and makes no numbers
     init = initial_value(cx, decl.value, path, type, scope) if known else Graph(f"init {path}")
+    init = cx.world.initial.setdefault(computation(init), init)
     cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0])
     cx.world.names[path] = names
     cx.world.declared[path] = cx.user_span(cx.calls[-1][1] if cx.calls else decl.span)

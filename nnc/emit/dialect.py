@@ -113,6 +113,16 @@ class Dialect:
         """The function `name` for inference, where it is not printed from its graph."""
         return None
 
+    def ending(self, training: Training) -> list[str]:
+        """The statements after the functions of the file."""
+        return []
+
+    def step_printer(self) -> type[Printer]:
+        """What prints the statements of a step."""
+        from nnc.emit.function import Printer
+
+        return Printer
+
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         """Print updates that are alike: each as a loop over the paths."""
         from nnc.emit.updates import print_loop

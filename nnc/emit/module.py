@@ -55,6 +55,8 @@ def module_text(training: Training, dialect: Dialect) -> str:
     functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
     body = [*sources.definitions.values(), *functions]
+    if ending := dialect.ending(training):
+        body.append("\n".join(ending))
     imports = import_lines(sources.imports, "\n".join(body), dialect)
     constants = [f"{name} = {value}" for name, value in dialect.settings(training).items()]
     parts = [imports, constants, program]

@@ -143,6 +143,7 @@ class Training:
     loads: list[Load] = field(default_factory=list)
     file: str = ""
     doc: str = ""
+    pipeline: Any = None  # the nnc.passes.pipeline.Pipeline to go through; None: the default
 
     def graphs(self) -> Iterator[Graph]:
         """The graphs of steps, evaluations and inference."""

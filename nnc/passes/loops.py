@@ -396,4 +396,4 @@ def moved(x: Tensor, source: int, target: int) -> Tensor:
     return x.transpose(tuple(order))
 
 
-loops = Pass("loops", run, "move products out of loops: before them, or after as one")
+loops = Pass("loops", run, "move products out of loops: before them, or after as one", exact=False)

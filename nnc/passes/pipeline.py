@@ -1,45 +1,97 @@
 """Which passes run, in which order, over which graphs of a program.
 
-`--passes a,b,c` names them, `--no-pass a` leaves one out, `--dump-after a` is a hook.
+The whole way of a graph, in order; a name in brackets is that of a pass:
+
+1. elaboration: (precision) where the program asks for short floats, then those of `BEFORE`, then
+   (autodiff);
+2. `optimize_training`: those of `AFTER`;
+3. at the border of a backend: (legalize), the backend's own (rewrite), and where these changed a
+   graph those of `AFTER` again.
+
+`--passes a,b,c` names those of `BEFORE` and `AFTER` that run, `--no-pass a` leaves one out; what is
+in `NEEDED` always runs.  `--dump-after` is a hook and knows both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.language.diagnostics import error, suggest
-from nnc.passes.base import Pass
+from nnc.passes.base import AFTER, Pass
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
 from nnc.passes.fold_constants import fold_constants
 from nnc.passes.legalize import has_markers
 from nnc.passes.loops import loops
+from nnc.passes.recognize import recognize
 from nnc.passes.simplify import simplify
 
 #: Constants before rules that look for them, and again for those that rules make; rules before
 #: `common`, since they give equal forms.
-DEFAULT: tuple[Pass, ...] = (fold_constants, simplify, fold_constants, loops, common, dead_code)
+DEFAULT: tuple[Pass, ...] = (
+    recognize,
+    fold_constants,
+    simplify,
+    fold_constants,
+    loops,
+    common,
+    dead_code,
+)
 
 PASSES: dict[str, Pass] = {p.name: p for p in DEFAULT}
 
-Hook = Callable[[Pass, Graph], None]
+#: what no graph does without: it can be looked at, but not left out
+NEEDED: dict[str, str] = {
+    "precision": "put products into the short float that the program asks for",
+    "autodiff": "expand `gradient` into the graphs that compute it",
+    "legalize": "expand the composites that the backend does not spell",
+    "rewrite": "what the backend itself changes",
+}
+
+#: called with the name of what has run, and the graph
+Hook = Callable[[str, Graph], None]
 
 
-def optimize(graph: Graph, passes: Iterable[Pass] = DEFAULT, after: Hook | None = None) -> None:
-    """Run `passes` on `graph` in place; `after` sees the graph after each of them."""
-    for each in passes:
-        each.run(graph)
-        if after is not None:
-            after(each, graph)
+def _unseen(name: str, graph: Graph) -> None:
+    """The hook that does nothing."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The passes that run over the graphs of a program; `after` sees the graph after each."""
+
+    passes: tuple[Pass, ...] = DEFAULT
+    after: Hook = _unseen
+
+    def run(self, graph: Graph, stage: str = AFTER) -> None:
+        """Run the passes of `stage` on `graph` in place."""
+        for each in self.passes:
+            if each.stage == stage:
+                each.run(graph)
+                self.after(each.name, graph)
+
+    @property
+    def names(self) -> str | None:
+        """As `select` reads it; None for the default."""
+        return None if self.passes == DEFAULT else ",".join(p.name for p in self.passes)
+
+
+STANDARD = Pipeline()
+
+
+def optimize(graph: Graph, passes: Iterable[Pass] = DEFAULT, after: Hook = _unseen) -> None:
+    """Run those of `passes` that come after differentiation on `graph` in place."""
+    Pipeline(tuple(passes), after).run(graph)
 
 
 def select(names: str | None = None, without: Iterable[str] = ()) -> tuple[Pass, ...]:
     """The passes of the comma-separated `names` (default: all) without those of `without`.
 
-    NncError E0904 for a name that is no pass.
+    The order named is that within a stage.  NncError E0904 for a name that is no pass, or one of
+    what is needed.
     """
     chosen = DEFAULT if names is None else tuple(map(_named, filter(None, names.split(","))))
     left_out = [_named(name) for name in without]
@@ -47,14 +99,33 @@ def select(names: str | None = None, without: Iterable[str] = ()) -> tuple[Pass,
 
 
 def _named(name: str) -> Pass:
+    name = require_pass(name)
+    if name in NEEDED:
+        raise error(
+            "E0904",
+            f"`{name}` is no choice: it always runs where there is something to do",
+            help=f"the passes that can be chosen are {', '.join(PASSES)}",
+        )
+    return PASSES[name]
+
+
+def require_pass(name: str) -> str:
+    """`name` as that of a pass, or of what is needed; NncError E0904 where it is neither."""
     name = name.strip()
-    if name not in PASSES:
+    known: Collection[str] = [*PASSES, *NEEDED]
+    if name not in known:
         raise error(
             "E0904",
             f"there is no pass `{name}`",
-            help=suggest(name, PASSES) or f"the passes are {', '.join(PASSES)}",
+            help=suggest(name, known) or f"the passes are {', '.join(PASSES)}",
         )
-    return PASSES[name]
+    return name
+
+
+def pipeline_of(training: Training) -> Pipeline:
+    """The one that `training` was elaborated with."""
+    found: Pipeline | None = training.pipeline
+    return found or STANDARD
 
 
 def graphs(training: Training) -> Iterator[Graph]:
@@ -67,19 +138,20 @@ def graphs(training: Training) -> Iterator[Graph]:
         yield from (forward.graph, forward.structured)
 
 
-def optimize_training(
-    training: Training, passes: Iterable[Pass] = DEFAULT, after: Hook | None = None
-) -> None:
+def optimize_training(training: Training, passes: Iterable[Pass] | None = None) -> None:
     """`optimize` every graph of `training` in place, a shared one once.
+
+    With `passes`, or those that it was elaborated with.
 
     The structured graph of a net may yet be differentiated, by a framework's autograd.  One that
     says where gradients go is not simplified, since that would leave the saying out.
     """
-    passes = tuple(passes)
+    pipeline = pipeline_of(training)
+    passes = pipeline.passes if passes is None else tuple(passes)
     nets = {id(f.structured) for f in training.forwards if f.structured is not f.graph}
     for graph in {id(graph): graph for graph in graphs(training)}.values():
         is_marked = id(graph) in nets and has_markers(graph)
-        optimize(graph, [p for p in passes if not is_marked or p is not simplify], after)
+        optimize(graph, [p for p in passes if not is_marked or p is not simplify], pipeline.after)
 
 
 def map_graphs(

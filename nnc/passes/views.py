@@ -174,3 +174,16 @@ def _places(graph: Graph, node: Node) -> Axes | None:
         equal(before.shape[a], after.shape[b]) is True for a, b in zip(old, new, strict=True)
     )
     return new if kept else None
+
+
+def scaled(view: View, value: Value) -> tuple[Value, float]:
+    """x and c where `value` is x * c or x / (1 / c) for a number c, else the value and 1."""
+    node = view.node(value, "mul", "div")
+    if node is None:
+        return value, 1.0
+    for x, factor in (node.operands, node.operands[::-1])[: 1 + (node.op == "mul")]:
+        number = view.number(factor)
+        if number:
+            view.through(node)
+            return x, number if node.op == "mul" else 1 / number
+    return value, 1.0

@@ -35,7 +35,7 @@ class Session:
     source: str
     backend: str
     expanded: str
-    settings: Mapping[str, Any]  # program, train, backend, set, seed, epochs, steps
+    settings: Mapping[str, Any]  # what `Program.compile` was called with
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be gone on from."""

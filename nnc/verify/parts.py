@@ -16,7 +16,7 @@ from nnc.backend import Backend
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.passes.base import Pass
-from nnc.passes.pipeline import DEFAULT, map_graphs, optimize_training
+from nnc.passes.pipeline import map_graphs, optimize_training
 from nnc.train.module import Plan, forward_of, load_module, plan
 from nnc.verify.twin import Arrays, in_float64, widened
 
@@ -120,8 +120,13 @@ class Variant:
     optimized: Training
 
     @staticmethod
-    def of(training: Training, precision: str = "f32", passes: Iterable[Pass] = DEFAULT) -> Variant:
-        """The passes run in the precision itself: they round the constants that they fold."""
+    def of(
+        training: Training, precision: str = "f32", passes: Iterable[Pass] | None = None
+    ) -> Variant:
+        """With `passes`, or those that `training` was elaborated with.
+
+        They run in the precision itself: they round the constants that they fold.
+        """
         meaning = in_float64(training) if precision == "f64" else training
         optimized = map_graphs(meaning, lambda graph: None)
         optimize_training(optimized, passes)

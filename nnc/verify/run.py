@@ -8,7 +8,7 @@ from nnc.backend import Backend
 from nnc.backend import get as get_backend
 from nnc.ir.program import Training
 from nnc.passes.base import Pass
-from nnc.passes.pipeline import DEFAULT
+from nnc.passes.pipeline import pipeline_of
 from nnc.train.initial import initial_state
 from nnc.verify import freerun, streams
 from nnc.verify.bisect import guilty_pass
@@ -29,14 +29,16 @@ def verify(
     *,
     steps: int = 20,
     bisect: bool = False,
-    passes: Sequence[Pass] = DEFAULT,
+    passes: Sequence[Pass] | None = None,
     notice: Notice = lambda text: None,
 ) -> Report:
     """Compare `backends` on the first `steps` cycles of each phase of `training`.
 
     `training` is as elaborated, not optimized; it is not changed.  With `bisect`, the one of
-    `passes` that brought a fault in is looked for.  `notice` is told what comes next.
+    `passes` (default: those that it was elaborated with) that brought a fault in is looked for.
+    `notice` is told what comes next.
     """
+    passes = pipeline_of(training).passes if passes is None else passes
     program, twin = (Variant.of(training, precision, passes) for precision in ("f32", "f64"))
     reference = _reference(program)
     notice(f"{training.name}: {min(steps, training.steps)} steps on the reference")

@@ -62,10 +62,12 @@ def without_deletions(source: str) -> str:
     return re.sub(r"^ +del [\w, ]+\n", "", source, flags=re.MULTILINE)
 
 
-def test_a_deep_net_takes_what_is_predicted_and_less_than_with_all_its_variables(deep: Path) -> None:
+def test_a_deep_net_takes_what_is_predicted_since_it_lets_go(
+    deep: Path,
+) -> None:
     model = load(deep).compile("numpy")
     found = measured(model)
-    assert abs(found / predicted(model) - 1) < 0.1
+    assert abs(found / predicted(model) - 1) < 0.2
     model.module = load_module(without_deletions(model.source), "train.py")
     assert measured(model) > 1.5 * found
 

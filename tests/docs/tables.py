@@ -19,6 +19,8 @@ from nnc.elaborate.values import Builtin
 from nnc.ir.types import NUMPY_DTYPES
 from nnc.language import limits, tree
 from nnc.language.parser import parse_text
+from nnc.passes.base import AFTER, BEFORE, Pass
+from nnc.passes.pipeline import DEFAULT, NEEDED
 
 from . import ops
 from .snippets import DOCS, ROOT, documents
@@ -132,6 +134,24 @@ def element_types() -> str:
     return _rows(("element type", *ops.BACKENDS), rows)
 
 
+# ---------------------------------------------------------------- passes
+def passes() -> str:
+    """What happens to a graph, in order."""
+
+    def row(each: Pass) -> tuple[str, ...]:
+        return f"`{each.name}`", each.doc, "kept" if each.exact else "to rounding"
+
+    def needed(name: str) -> tuple[str, ...]:
+        return f"`{name}`", NEEDED[name], "always runs"
+
+    rows = [needed("precision")]
+    rows += [row(each) for each in DEFAULT if each.stage == BEFORE]
+    rows += [needed("autodiff")]
+    rows += [row(each) for each in DEFAULT if each.stage == AFTER]
+    rows += [needed("legalize"), needed("rewrite")]
+    return _rows(("pass", "what it does", "values"), iter(rows))
+
+
 # ---------------------------------------------------------------- the rest
 def limit_table() -> str:
     rows = (
@@ -171,6 +191,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "transforms": _data("transform"),
     "library": library,
     "builtins": builtins,
+    "passes": passes,
     "limits": limit_table,
     "grammar": grammar,
     "ops": op_tables,

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 
 from nnc.ir.graph import Graph
 from nnc.language.diagnostics import NncError
-from nnc.passes.base import Pass
-from nnc.passes.pipeline import DEFAULT, optimize, select
+from nnc.passes.base import AFTER, Pass
+from nnc.passes.pipeline import DEFAULT, NEEDED, Pipeline, optimize, require_pass, select
 from tests.passes.graphs import F64, assert_same_meaning, graph, random_graphs
 
 
@@ -38,11 +38,26 @@ def test_an_unknown_pass_is_an_error_with_a_suggestion() -> None:
     assert (diagnostic.code, diagnostic.help) == ("E0904", "did you mean `simplify`?")
 
 
+@pytest.mark.parametrize("name", NEEDED)
+def test_what_is_needed_is_no_choice(name: str) -> None:
+    assert require_pass(name) == name
+    with pytest.raises(NncError) as caught:
+        select(without=[name])
+    assert f"`{name}` is no choice" in caught.value.diagnostics[0].message
+
+
+@pytest.mark.parametrize("names", [None, "", "simplify", "recognize,loops"])
+def test_a_pipeline_is_remembered_by_names(names: str | None) -> None:
+    pipeline = Pipeline(select(names))
+    assert pipeline.names == names
+    assert select(pipeline.names) == pipeline.passes
+
+
 def test_the_hook_sees_the_graph_after_each_pass() -> None:
     seen: list[tuple[str, int]] = []
     changed = graph(lambda x: (x * 1.0) + (x * 1.0), F64)
-    optimize(changed, after=lambda each, g: seen.append((each.name, len(g))))
-    assert [name for name, _ in seen] == [p.name for p in DEFAULT]
+    optimize(changed, after=lambda name, g: seen.append((name, len(g))))
+    assert [name for name, _ in seen] == [p.name for p in DEFAULT if p.stage == AFTER]
     assert seen[-1][1] == 2
 
 

@@ -18,6 +18,7 @@ from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, Label, NncError, error, suggest
 from nnc.language.tree import Span
 from nnc.language.walk import walk
+from nnc.passes.pipeline import STANDARD, Pipeline
 
 #: The symbolic size of the sample axis in evaluation and inference.
 BATCH = "N"
@@ -26,7 +27,8 @@ BATCH = "N"
 class Section:
     """A `train` section, its module, and the world that all its graphs share."""
 
-    def __init__(self, module: Module, tree_section: tree.Section):
+    def __init__(self, module: Module, tree_section: tree.Section, pipeline: Pipeline = STANDARD):
+        self.pipeline = pipeline
         self.module = module
         self.tree = tree_section
         self.faults: list[Diagnostic] = []

@@ -17,10 +17,10 @@ from nnc.ir.graph import Graph
 from nnc.ir.program import Forward
 from nnc.language import tree
 from nnc.passes.autodiff import expand_gradients
+from nnc.passes.base import BEFORE
 from nnc.passes.dead_code import dead_code
 from nnc.passes.inline import flat
 from nnc.passes.precision import multiply_in
-from nnc.passes.recognize import recognize
 
 #: The settings of a step, and the sections inside `train` that it stands in.
 Losses = Sequence[tuple[Settings, Sequence[tree.Section]]]
@@ -65,9 +65,11 @@ def _reads_batch(graph: Graph) -> bool:
 def _forward(section: Section, path: str) -> Forward:
     structured = _structured(section, path)
     multiply_in(structured, precision_of(section.settings))
+    section.pipeline.after("precision", structured)
     dead_code.run(structured)
-    recognize.run(structured)
+    section.pipeline.run(structured, BEFORE)
     expand_gradients(structured)
+    section.pipeline.after("autodiff", structured)
     plain = flat(structured)
     for graph in (structured, plain):
         dead_code.run(graph)

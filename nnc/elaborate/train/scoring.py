@@ -21,10 +21,10 @@ from nnc.ir.types import FLOATS
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, NncError, error
 from nnc.passes.autodiff import expand_gradients
+from nnc.passes.base import BEFORE
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
 from nnc.passes.precision import multiply_in
-from nnc.passes.recognize import recognize
 from nnc.passes.split_evaluation import split_evaluation
 
 
@@ -186,10 +186,12 @@ def _evaluation(
     if not graph.outputs:
         return None
     multiply_in(graph, precision_of(section.settings))
+    section.pipeline.after("precision", graph)
     finish_graph(cx, graph)
+    section.pipeline.after("autodiff", graph)
     common.run(graph)  # what two metrics share is accumulated once
     cut = split_evaluation(graph, BATCH)
     for part in (cut.batch, cut.finish):
         dead_code.run(part)
-        recognize.run(part)
+        section.pipeline.run(part, BEFORE)  # a part of an evaluation is not differentiated further
     return Evaluation(name, source, split, cut.batch, cut.merge, cut.finish, cx.scalars, every)

@@ -29,6 +29,7 @@ from nnc.ir.graph import Graph
 from nnc.ir.program import Phase, Step, Training
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
+from nnc.passes.pipeline import STANDARD, Pipeline
 
 #: Stands in for a count that has an error, so that the rest can be checked.
 ANY_COUNT = 1000
@@ -45,8 +46,9 @@ class TrainBuilder:
         seed: int | None,
         epochs: int | None,
         steps: int | None,
+        pipeline: Pipeline = STANDARD,
     ):
-        self.section = Section(module, tree_section)
+        self.section = Section(module, tree_section, pipeline)
         self.errors = Collected(self.section.faults)
         self.losses: list[tuple[Settings, list[tree.Section]]] = []
         self.clock = self.errors.attempt(self._clock) or ""
@@ -84,6 +86,7 @@ class TrainBuilder:
             loads=loads or [],
             file=section.module.source.path,
             doc=section.tree.doc,
+            pipeline=section.pipeline,
         )
         self._keep_used(training)
         training.bounds = list(index_bounds(training))

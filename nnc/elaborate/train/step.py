@@ -27,9 +27,9 @@ from nnc.ir.program import Step
 from nnc.language import tree
 from nnc.language.diagnostics import Label, error
 from nnc.ops.registry import OPS
+from nnc.passes.base import BEFORE
 from nnc.passes.dead_code import dead_code
 from nnc.passes.precision import multiply_in
-from nnc.passes.recognize import recognize
 
 
 class StepBuilder:
@@ -68,9 +68,11 @@ class StepBuilder:
             updates = {path: scale.kept(path, new) for path, new in updates.items()}
         self._output(updates)
         multiply_in(self.graph, precision, forward)
+        self.section.pipeline.after("precision", self.graph)
         dead_code.run(self.graph)
-        recognize.run(self.graph)
+        self.section.pipeline.run(self.graph, BEFORE)
         finish_graph(self.cx, self.graph)
+        self.section.pipeline.after("autodiff", self.graph)
         return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
 
     def _output(self, values: dict[str, Tensor]) -> None:
