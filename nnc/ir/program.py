@@ -39,6 +39,18 @@ class StateEntry:
     origin: Origin | None = None
 
 
+@dataclass(frozen=True)
+class Remat:
+    """What a step computes twice to take less memory: see `nnc.passes.remat`.
+
+    `policy` is "none", "auto" or "full"; with a `budget` in bytes, whatever makes the step fit.
+    """
+
+    policy: str = "auto"
+    budget: int | None = None
+    origin: Origin | None = None
+
+
 @dataclass
 class Step:
     """One `step` section (or the section that stands for it): a graph run `times` times a cycle."""
@@ -48,6 +60,7 @@ class Step:
     scalars: dict[str, HostExpr]
     times: int = 1
     optimizers: tuple[str, ...] = ()
+    remat: Remat | None = None
 
 
 @dataclass

@@ -65,6 +65,11 @@ class Storage:
     def _place(self, node: Node) -> None:
         for index, type in enumerate(node.types):
             self._strides[Value(node.id, index)] = contiguous(sizes(type))
+        if node.op == "barrier":
+            for index, held in enumerate(node.operands):
+                self._owners[Value(node.id, index)] = self.owner(held)
+                self._strides[Value(node.id, index)] = self._strides[held]
+            return
         if len(node.types) != 1 or not node.operands:
             return
         source, result = node.operands[0], Value(node.id)
