@@ -9,8 +9,9 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -83,9 +84,16 @@ def main() -> None:
     for name in args.workloads:
         if name not in choices:
             parser.error(f"there is no workload {name}: there are {', '.join(choices)}")
-    found = compile_time.run() if args.workloads == ["compile"] else steps(args)
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    found = (
+        compile_time.run(partial(save, args.json)) if args.workloads == ["compile"] else steps(args)
+    )
+    save(args.json, found)
+
+
+def save(path: Path | None, found: Mapping[str, object]) -> None:
+    """Keep what is measured so far."""
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

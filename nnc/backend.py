@@ -16,6 +16,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,13 +24,14 @@ from typing import Any, Protocol, runtime_checkable
 from nnc import random as random_streams
 from nnc.ir.graph import Graph
 from nnc.ir.host import python_text
-from nnc.ir.program import Training
+from nnc.ir.program import Step, Training
 from nnc.language.diagnostics import NncError, error, suggest
 from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import expansion, legalize
-from nnc.passes.pipeline import map_graphs, pipeline_of
+from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, pipeline_of
+from nnc.passes.remat import rematerialize
 from nnc.source import Sources
 
 GROUP = "nnc.backends"
@@ -51,6 +53,7 @@ __all__ = [
     "python_text",
     "random_streams",
     "require_device",
+    "source_of",
     "splat",
 ]
 
@@ -164,6 +167,13 @@ def require_device(backend: Backend, device: str) -> None:
         raise _no_device(backend.name, device, f"it has: {', '.join(found)}")
 
 
+def source_of(training: Training, backend: Backend, device: str | None = None) -> str:
+    """What `backend` prints for an optimized training, with `device` as its own where given."""
+    with pipeline_of(training).phase("print"):
+        source = backend.emit(training)
+    return source if device is None else on_device(source, device)
+
+
 def on_device(source: str, device: str) -> str:
     """Emitted `source` with its constant `DEVICE` set; a file without one is for the CPU."""
     changed, count = re.subn(
@@ -191,16 +201,17 @@ def legalized(
     `rewrite` is run on each graph and body after that, for what pays on this backend alone; it says
     whether it changed anything.  A graph that was changed is optimized again.  Where `init` is in
     the terms of another backend, which is the rule, `host` is that one.  What a function takes and
-    returns besides the state is f32 where the program has bf16.
+    returns besides the state is f32 where the program has bf16.  Steps recompute what the program
+    asks for; nothing may change their graphs after that, as the order of nodes counts.
     """
 
     pipeline = pipeline_of(training)
 
     def fit(graph: Graph, to: Backend, rewrite: Callable[[Graph], bool]) -> None:
-        expanded = legalize(graph, to.emitters.keys(), to.name)
-        pipeline.after("legalize", graph)
-        changed = _rewrite_all(graph, rewrite)
-        pipeline.after("rewrite", graph)
+        expanded = pipeline.apply(
+            "legalize", graph, lambda graph: legalize(graph, to.emitters.keys(), to.name)
+        )
+        changed = pipeline.apply("rewrite", graph, lambda graph: _rewrite_all(graph, rewrite))
         if changed or expanded:
             pipeline.run(graph)
 
@@ -212,7 +223,22 @@ def legalized(
         assert host is not None
         fit(graph, host, host.rewrite)
 
-    return map_graphs(training, run, run_initial if host else run)
+    legal = map_graphs(training, run, run_initial if host else run)
+    return rematerialized(legal, backend, pipeline)
+
+
+def rematerialized(training: Training, backend: Backend, pipeline: Pipeline) -> Training:
+    """A copy of the legal `training` whose steps recompute what the program asks for."""
+    keeps = backend.keeps if isinstance(backend, Measuring) else 0
+
+    def changed(step: Step) -> Step:
+        graph = rematerialize(step, backend.name, keeps)
+        if graph is not step.graph:
+            legalize(graph, backend.emitters.keys(), backend.name)  # of barriers
+            pipeline.after("remat", graph)
+        return replace(step, graph=graph)
+
+    return map_steps(training, changed)
 
 
 def _rewrite_all(graph: Graph, rewrite: Callable[[Graph], bool]) -> bool:

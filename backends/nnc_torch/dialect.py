@@ -16,6 +16,7 @@ import numpy as np
 from nnc_numpy import NUMPY
 
 from nnc.emit import COMPARE, Dialect, Expr, Helper, Printer, infix
+from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop, is_view_of_state
 from nnc.ir.graph import Value
 from nnc.ir.narrow import held
@@ -53,6 +54,7 @@ class TorchDialect(Dialect):
     frees = True
     helpers = HELPERS
     preamble = (runtime.from_numpy, runtime.to_numpy)
+    start = (keep_memory,)
     constants = {  # noqa: RUF012
         "DEVICE": '"cpu"',
         "torch.backends.cuda.matmul.allow_tf32": "False",

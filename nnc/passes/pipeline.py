@@ -5,20 +5,23 @@ The whole way of a graph, in order; a name in brackets is that of a pass:
 1. elaboration: (precision) where the program asks for short floats, then those of `BEFORE`, then
    (autodiff);
 2. `optimize_training`: those of `AFTER`;
-3. at the border of a backend: (legalize), the backend's own (rewrite), and where these changed a
-   graph those of `AFTER` again.
+3. at the border of a backend: (legalize), the backend's own (rewrite), where these changed a
+   graph those of `AFTER` again, and (remat) where the program asks to make do with less memory.
 
 `--passes a,b,c` names those of `BEFORE` and `AFTER` that run, `--no-pass a` leaves one out; what is
-in `NEEDED` always runs.  `--dump-after` is a hook and knows both.
+in `NEEDED` always runs.  `--dump-after` and `--timings` are hooks and know both.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from nnc.ir.graph import Graph
-from nnc.ir.program import Training
+from nnc.ir.program import Step, Training
 from nnc.language.diagnostics import error, suggest
 from nnc.passes.base import AFTER, Pass
 from nnc.passes.common import common
@@ -49,29 +52,65 @@ NEEDED: dict[str, str] = {
     "autodiff": "expand `gradient` into the graphs that compute it",
     "legalize": "expand the composites that the backend does not spell",
     "rewrite": "what the backend itself changes",
+    "remat": "compute values again instead of keeping them, where the program asks for it",
 }
+
+T = TypeVar("T")
 
 #: called with the name of what has run, and the graph
 Hook = Callable[[str, Graph], None]
+
+
+#: what a phase, or a pass over a graph, runs in
+Around = Callable[[str, "Graph | None"], AbstractContextManager[None]]
 
 
 def _unseen(name: str, graph: Graph) -> None:
     """The hook that does nothing."""
 
 
+def _unwatched(name: str, graph: Graph | None) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class Pipeline:
-    """The passes that run over the graphs of a program; `after` sees the graph after each."""
+    """The passes that run over the graphs of a program.
+
+    `after` sees the graph after each; each, and each phase of the compiler, runs inside `around`.
+    """
 
     passes: tuple[Pass, ...] = DEFAULT
     after: Hook = _unseen
+    around: Around = _unwatched
 
     def run(self, graph: Graph, stage: str = AFTER) -> None:
         """Run the passes of `stage` on `graph` in place."""
         for each in self.passes:
             if each.stage == stage:
-                each.run(graph)
-                self.after(each.name, graph)
+                self.apply(each.name, graph, each.run)
+
+    def apply(self, name: str, graph: Graph, change: Callable[[Graph], T]) -> T:
+        """Run one pass, or something that is needed, where the hooks see it."""
+        with self.around(name, graph):
+            result = change(graph)
+        self.after(name, graph)
+        return result
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A phase of the compiler, which the hooks see.
+
+        It searches for no garbage, since all that it makes is still needed.
+        """
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            with self.around(name, None):
+                yield
+        finally:
+            if collects:
+                gc.enable()
 
     @property
     def names(self) -> str | None:
@@ -149,9 +188,12 @@ def optimize_training(training: Training, passes: Iterable[Pass] | None = None) 
     pipeline = pipeline_of(training)
     passes = pipeline.passes if passes is None else tuple(passes)
     nets = {id(f.structured) for f in training.forwards if f.structured is not f.graph}
-    for graph in {id(graph): graph for graph in graphs(training)}.values():
-        is_marked = id(graph) in nets and has_markers(graph)
-        optimize(graph, [p for p in passes if not is_marked or p is not simplify], pipeline.after)
+    unmarked = replace(pipeline, passes=passes)
+    marked = replace(pipeline, passes=tuple(p for p in passes if p is not simplify))
+    with pipeline.phase("optimize"):
+        for graph in {id(graph): graph for graph in graphs(training)}.values():
+            is_marked = id(graph) in nets and has_markers(graph)
+            (marked if is_marked else unmarked).run(graph)
 
 
 def map_graphs(
@@ -190,4 +232,19 @@ def map_graphs(
             replace(f, graph=changed(f.graph), structured=changed(f.structured))
             for f in training.forwards
         ],
+    )
+
+
+def map_steps(training: Training, change: Callable[[Step], Step]) -> Training:
+    """A copy of `training` whose steps `change` has made; one graph stays one in all phases."""
+    done: dict[int, Step] = {}
+
+    def changed(step: Step) -> Step:
+        if id(step.graph) not in done:
+            done[id(step.graph)] = change(step)
+        return replace(step, graph=done[id(step.graph)].graph)
+
+    return replace(
+        training,
+        phases=[replace(p, steps=[changed(step) for step in p.steps]) for p in training.phases],
     )

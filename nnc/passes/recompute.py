@@ -111,9 +111,7 @@ class Rewriting:
     made: list[Value] = field(default_factory=list)  # values of the backward pass so far
 
     def copy(self, node: Node, operands: tuple[Value, ...]) -> Node:
-        made = self.new.insert(
-            node.op, operands, node.attrs, node.types, node.name, node.origin
-        )
+        made = self.new.insert(node.op, operands, node.attrs, node.types, node.name, node.origin)
         return made
 
     def now(self, value: Value) -> Value:
