@@ -23,6 +23,7 @@ class NumpyDialect(Dialect):
     emitters = EMITTERS
     start = (keep_memory,)
     statements = {**LOOPS, "scatter_add": print_scatter}  # noqa: RUF012
+    frees = True
     helpers = (
         runtime.random_bits,
         runtime.bits32,
