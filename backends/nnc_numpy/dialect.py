@@ -13,7 +13,7 @@ from nnc.ir.program import Training
 from nnc_numpy import kernels, runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
-from nnc_numpy.scatter import print_scatter
+from nnc_numpy.scatter import print_scatter, print_scatter_along
 from nnc_numpy.updates import print_updates
 
 
@@ -22,11 +22,18 @@ class NumpyDialect(Dialect):
     module = "np"
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
-    statements = {**LOOPS, "scatter_add": print_scatter}  # noqa: RUF012
+    statements = {  # noqa: RUF012
+        **LOOPS,
+        "scatter_add": print_scatter,
+        "scatter_add_along": print_scatter_along,
+    }
     helpers = (
         runtime.random_bits,
         runtime.bits32,
+        runtime.updated,
         runtime.pieces,
+        runtime.packed,
+        runtime.packs,
         runtime.keep_memory,
         runtime.zeroed,
         runtime.runs,
