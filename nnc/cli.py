@@ -112,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     _backend(compile)
     _device(compile)
     _set(compile)
+    _stack_layers(compile)
     compile.add_argument("-o", "--out", metavar="OUT", help="write to a file (default: stdout)")
     compile.add_argument(
         "--emit",
@@ -138,6 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     _backend(train, None)
     _device(train)
     _set(train)
+    _stack_layers(train, None)
     train.add_argument("--seed", type=_seed, metavar="N")
     length = train.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N")
@@ -181,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _passes(verify)
     _set(verify)
+    _stack_layers(verify)
 
     command("backends", "list the backends that are installed")
     return parser
@@ -202,6 +205,15 @@ def _other_backend(parser: argparse.ArgumentParser) -> None:
 def _device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", metavar="NAME", help="where to compute, as `nnc backends` lists it"
+    )
+
+
+def _stack_layers(parser: argparse.ArgumentParser, default: bool | None = False) -> None:
+    parser.add_argument(
+        "--stack-layers",
+        action="store_true",
+        default=default,
+        help="make a `repeat` of equal layers a loop over stacked weights",
     )
 
 

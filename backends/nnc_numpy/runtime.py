@@ -1,8 +1,5 @@
 """Functions that emitted files contain where they use them, beside those copied from nnc's ops."""
 
-import contextlib
-import ctypes
-import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +7,7 @@ import numpy as np
 from nnc.backend import random_streams
 
 bits32 = random_streams.bits32
+stream_tags = random_streams.stream_tags
 
 #: elements of an array that `pieces` takes at a time
 PIECE = 1 << 15
@@ -18,7 +16,7 @@ PIECE = 1 << 15
 def random_bits(
     shape: tuple[int, ...],
     seed: int,
-    path: str,
+    path: str | int,
     ordinal: int = 0,
     step: int = 0,
     iteration: int = 0,
@@ -37,19 +35,6 @@ def pieces(*arrays: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     flat = [array.reshape(-1) for array in arrays]
     for start in range(0, flat[0].size, 32768):
         yield tuple(array[start : start + 32768] for array in flat)
-
-
-def keep_memory() -> None:
-    """Let what one step frees serve the next.
-
-    The C library gives large arrays back to the system at once, where new ones cost a page fault
-    for each 4 KiB: more than computing them.  This is for glibc; others are left as they are.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            libc = ctypes.CDLL(None)
-            libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
-            libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
 
 def zeroed(x: np.ndarray, where: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -117,7 +117,7 @@ class Search:
     def number(self, value: Value) -> Expr | None:
         """A number of the host."""
         node = self.graph.producer(value)
-        if node.type.rank:
+        if self.graph.type(value).rank:
             return None
         if node.op == "const":
             return self.dialect.literal(node.attrs["value"], node.type.dtype)

@@ -179,9 +179,8 @@ DIFFERENTIABLE: dict[str, Emitter] = {
 
 def with_host(table: dict[str, Emitter]) -> dict[str, Emitter]:
     """A table whose ops on unsigned integers are NumPy's."""
-    return {op: by_type(emit, op) for op, emit in table.items()} | {
-        "random_bits": by_type(None, "random_bits")
-    }
+    made = dict.fromkeys(("random_bits", "stream_tags"))
+    return {op: by_type(emit, op) for op, emit in {**table, **made}.items()}
 
 
 EMITTERS = with_host(TENSORS)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nnc import backend as backends
+from nnc.commands.output import print_remarks
 from nnc.elaborate import Compiled, load
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
@@ -52,7 +53,8 @@ def _compile(args: argparse.Namespace, compiled: Compiled, pipeline: Pipeline) -
     backend = backends.get(args.backend)
     if args.device is not None:
         backends.require_device(backend, args.device)
-    training = compiled.training(args.train, pipeline=pipeline)
+    training = compiled.training(args.train, stack_layers=args.stack_layers, pipeline=pipeline)
+    print_remarks(training.remarks)
     optimize_training(training)
     if args.emit == "graph":
         return graphs_text(training)

@@ -172,7 +172,9 @@ class Printer:
     def inside(self, graph: Graph, deeper: int = 0) -> Printer:
         """A printer of another graph at this place of the same function."""
         depth = self.depth + deeper
-        return type(self)(graph, self.dialect, self.names, self.helper, self.body, depth)
+        inner = type(self)(graph, self.dialect, self.names, self.helper, self.body, depth)
+        inner.commented = self.commented
+        return inner
 
     # ------------------------------------------------------------ values
     def bind(self, value: Value, expr: Expr) -> None:

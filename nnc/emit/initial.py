@@ -121,8 +121,14 @@ def converted(state: str, dialect: Dialect) -> str:
 
 def initializer_name(graph: Graph) -> str:
     """What the function of an initializer is called, by the ops that tell it from others."""
-    ops = {node.op for node in graph}
+    ops = ops_in(graph)
     return next((name for op, name in KINDS.items() if op in ops), "draw")
+
+
+def ops_in(graph: Graph) -> set[str]:
+    """The ops of a graph and of the bodies in it."""
+    inner = (ops_in(node.attrs["body"]) for node in graph if "body" in node.attrs)
+    return {node.op for node in graph}.union(*inner)
 
 
 def print_draws(
@@ -146,7 +152,7 @@ def print_draw(entry: StateEntry, dialect: Dialect, helper: Helper, taken: froze
     nodes = needed(graph, [value])
     printer.count(nodes, [value])
     printer.print(nodes)
-    lines = tuple(text for _, text in printer.body.lines)
+    lines = tuple(INDENT * (depth - printer.depth) + text for depth, text in printer.body.lines)
     return Draw(entry, lines, printer.explicit(value))
 
 

@@ -38,14 +38,16 @@ def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
         yield "body", node.attrs["body"]
 
 
-def run_on_bodies(graph: Graph, run: Callable[[Graph], None]) -> None:
+def run_on_bodies(graph: Graph, run: Callable[[Graph], None], end: int | None = None) -> None:
     """`run` on every body that a node of `graph` holds, in place where no other graph holds it.
 
-    Another is replaced by a copy, once for all passes; a body that several nodes of `graph` share
-    stays shared.
+    With `end`, of nodes with a smaller id alone.  A shared body is replaced by a copy, once for all
+    passes; one that several nodes of `graph` share stays shared.
     """
     done: dict[int, tuple[Graph, Graph]] = {}  # holds the originals too: an id lives as they do
     for node in graph.holders():
+        if end is not None and node.id >= end:
+            continue
         body = node.attrs["body"]
         if id(body) not in done:
             own = body.copy() if body.is_shared else body

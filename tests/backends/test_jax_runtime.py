@@ -1,0 +1,34 @@
+"""What every emitted file of JAX sets up, by itself."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from nnc_jax.dot import transposed
+from nnc_jax.runtime import compiled
+
+from nnc.ir.builder import Tensor
+from nnc.ir.types import TensorType
+from tests.backends.test_jax_source import check
+from tests.passes.graphs import graph
+
+
+def test_a_compiled_function_may_be_a_part_of_another() -> None:
+    double = compiled(lambda state: {"x": state["x"] * 2})
+    assert double({"x": np.float64(3.0)})["x"].dtype == np.float64
+    assert jax.jit(lambda x: double({"x": x})["x"] + 1)(jnp.float32(3.0)) == 7.0
+
+
+def test_the_left_factor_of_a_product_is_turned_before_it() -> None:
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return x.emit("dot", y, contract=((0,), (0,)), batch=((), ()))
+
+    made = graph(product, TensorType("f64", (5, 3)), TensorType("f64", (5, 2)))
+    assert "transposed(x0) @ x1" in check(made)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="what XLA does on a CPU")
+def test_on_a_cpu_the_turned_factor_is_an_array() -> None:
+    x, y = jnp.ones((64, 32)), jnp.ones((64, 16))
+    text = jax.jit(lambda x, y: transposed(x) @ y).lower(x, y).compile().as_text()
+    assert "lhs_contracting_dims={0}" not in text
