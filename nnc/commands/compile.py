@@ -36,7 +36,7 @@ def _compile(args: argparse.Namespace, compiled: Compiled) -> str:
             print(f"# after {done}", file=sys.stderr)
             print(print_graph(graph), file=sys.stderr)
 
-    pipeline = Pipeline(select(args.passes, args.no_pass), dump)
+    pipeline = Pipeline(select(args.passes, args.no_pass, args.fast_math), dump)
     training = compiled.training(args.train, pipeline=pipeline)
     optimize_training(training)
     if args.emit == "graph":
