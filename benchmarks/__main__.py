@@ -9,8 +9,9 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,15 +22,18 @@ from benchmarks.worker import CONTENDERS, framework
 from benchmarks.workloads import NAMES, PROGRAMS, SIZES
 
 BACKENDS = ("numpy", "torch", "jax")
+#: (workload, contender) that is not run: 50 steps of ResNet-8 in XLA's loop on a CPU take 150 s
+LEFT_OUT = {("cnn", "jax-scan")}
 
 
-def contenders(backends: Sequence[str], compiled: bool) -> list[str]:
+def contenders(workload: str, backends: Sequence[str], compiled: bool) -> list[str]:
     return [
         name
         for name in CONTENDERS
         if framework(name) in backends
         and not name.startswith("gemm")
         and (compiled or not name.endswith("compile"))
+        and (workload, name) not in LEFT_OUT
     ]
 
 
@@ -55,7 +59,7 @@ def steps(args: argparse.Namespace) -> dict[str, object]:
         for name in args.workloads or NAMES:
             print(f"{name} ...", file=sys.stderr)
             flops[name] = prepare(name, folder, backends)
-            chosen = contenders(backends, args.compile)
+            chosen = contenders(name, backends, args.compile)
             data = PROGRAMS / "data" / f"{name}.npz"
             results[name] = measure(name, chosen, SIZES[name], options, folder, data)
             report.print_workload(name, results[name], flops[name], peak)
@@ -80,9 +84,16 @@ def main() -> None:
     for name in args.workloads:
         if name not in choices:
             parser.error(f"there is no workload {name}: there are {', '.join(choices)}")
-    found = compile_time.run() if args.workloads == ["compile"] else steps(args)
-    if args.json:
-        args.json.write_text(json.dumps(found, indent=1) + "\n")
+    found = (
+        compile_time.run(partial(save, args.json)) if args.workloads == ["compile"] else steps(args)
+    )
+    save(args.json, found)
+
+
+def save(path: Path | None, found: Mapping[str, object]) -> None:
+    """Keep what is measured so far."""
+    if path is not None:
+        path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,129 +1,127 @@
 """How long the compiler takes, phase by phase, from text to source: GPT-2 small, and by depth.
 
-The phases are those of `nnc compile`; every emitted function is printed, and nothing is run.
+The phases are those of `nnc compile --timings`; every emitted function is printed, and nothing is
+run.  What is imported and read once a process (frameworks, the grammar) is not counted.
 """
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-from unittest import mock
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 import nnc.api as nnc
 from benchmarks.workloads import PROGRAMS, data
 from nnc import backend as backends
-from nnc.ir.graph import Graph
 from nnc.ir.program import Training
-from nnc.language.parser import parse_text
-from nnc.passes.base import AFTER, bodies
-from nnc.passes.pipeline import DEFAULT, graphs, optimize_training
+from nnc.passes.clock import Clock, measure
+from nnc.passes.pipeline import Pipeline, graphs, optimize_training
 
 GPT2 = {"vocab": 50257, "width": 768, "depth": 12, "heads": 12, "length": 1024, "size": 4}
 NARROW = {"vocab": 96, "width": 32, "heads": 4, "length": 16, "size": 4}
-DIFFERENTIATING = ("nnc.elaborate.train.inference", "nnc.elaborate.train.scoring")
-DEPTHS = (1, 12, 24, 48, 96)
+DEPTHS = (1, 12, 24, 48, 96, 160)  # 160 layers are 100,000 nodes
 BACKENDS = ("numpy", "torch", "jax")
+COMMON = ("parse", "elaborate", "differentiate", "optimize")
+
+#: at most so many seconds for GPT-2 small, and so many times as long for 96 layers as for 12
+BARS = {"gpt2": 2.0, "96 / 12": 8.5}
 
 
-@contextmanager
-def clocked(times: dict[str, float], name: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    times[name] = times.get(name, 0.0) + time.perf_counter() - start
-
-
-def inside(times: dict[str, float], name: str, modules: Sequence[str], function: str) -> ExitStack:
-    """Counts the time in `function`, by which `modules` call it, from that of the phase around."""
-    stack = ExitStack()
-    for module in map(import_module, modules):
-        own = getattr(module, function)
-
-        def timed(*args: Any, own: Any = own, **named: Any) -> Any:
-            with clocked(times, name):
-                return own(*args, **named)
-
-        stack.enter_context(mock.patch.object(module, function, timed))
-    return stack
-
-
-def compiled(folder: Path, **config: int) -> tuple[dict[str, float], int]:
-    """Seconds of each phase for `gpt.nn` with this `config`, and the nodes of all graphs."""
-    times: dict[str, float] = {}
+def compiled(folder: Path, **config: int) -> dict[str, Any]:
+    """Seconds of each phase of `gpt.nn` with this `config`, passes in them, and nodes."""
     path = folder / "gpt.nn"
     path.write_text((PROGRAMS / "gpt.nn").read_text())
     (folder / "data").mkdir(exist_ok=True)
     fields: dict[str, Any] = data("gpt", config, batches=1)
     np.savez(folder / "data" / "gpt.npz", **fields)
-    with clocked(times, "parse"):
-        parse_text(path.read_text())
-    with (
-        inside(times, "differentiate", DIFFERENTIATING, "expand_gradients"),
-        clocked(times, "elaborate"),
-    ):
-        training = nnc.load(path, **config).training()
-    times["elaborate"] -= times["parse"] + times["differentiate"]
-    nodes = sum(map(count, all_graphs(training)))
-    for number, each in enumerate((p for p in DEFAULT if p.stage == AFTER), 1):
-        with clocked(times, f"{number} {each.name}"):
-            optimize_training(training, [each])
+
+    clock = Clock()
+    pipeline = Pipeline(around=clock.around)
+    with pipeline.phase("parse"):
+        program = nnc.load(path, **config)
+    training = program.training(pipeline=pipeline)
+    nodes = count(training)
+    optimize_training(training)
+    seconds = phases(clock)
+    passes = {"/".join(row.path): row.seconds for row in clock.rows.values() if row.is_pass}
     for name in BACKENDS:
-        legal, printed = f"{name}: legalize", f"{name}: print"
-        with inside(times, legal, [f"nnc_{name}"], "legalized"), clocked(times, printed):
-            backends.get(name).emit(training)
-        times[printed] -= times[legal]
-    return times, nodes
+        clock.rows.clear()
+        backends.source_of(training, backends.get(name))
+        seconds[name] = clock.seconds
+        passes |= {f"{name}/{row.name}": row.seconds for row in clock.rows.values() if row.is_pass}
+    return {"nodes": nodes, "seconds": seconds, "passes": passes}
 
 
-def all_graphs(training: Training) -> list[Graph]:
-    return list({id(graph): graph for graph in graphs(training)}.values())
+def phases(clock: Clock) -> dict[str, float]:
+    """The seconds of what all backends have in common; differentiation is none of elaboration."""
+    found = dict.fromkeys(COMMON, 0.0)
+    for row in clock.rows.values():
+        found["differentiate" if row.name == "autodiff" else row.path[0]] += row.seconds
+    return found
 
 
-def count(graph: Graph) -> int:
-    """The nodes of a graph and of the bodies in it."""
-    inner = (body for node in graph for _, body in bodies(node))
-    return sum(1 for _ in graph) + sum(map(count, inner))
+def total(seconds: Mapping[str, float], backend: str) -> float:
+    """From text to the source of one backend."""
+    return sum(seconds[name] for name in COMMON) + seconds[backend]
 
 
-def run() -> dict[str, Any]:
-    """Print both tables; all numbers, by what was compiled."""
-    console = Console()
-    found: dict[str, Any] = {}
+def count(training: Training) -> int:
+    """The nodes of all graphs and of the bodies in them."""
+    found = {id(graph): graph for graph in graphs(training)}.values()
+    return sum(measure(graph).nodes for graph in found)
+
+
+def run(keep: Callable[[dict[str, Any]], None] = lambda found: None) -> dict[str, Any]:
+    """Print a row as soon as it is measured, and give `keep` all that is there by then."""
+    found: dict[str, Any] = {"bars": BARS, "gpt2": {}, "depths": {}}
     with TemporaryDirectory() as temporary:
         compiled(Path(temporary), depth=1, **NARROW)  # imports
-        print("GPT-2 small ...", file=sys.stderr)
-        times, nodes = compiled(Path(temporary), **GPT2)
-        found["gpt2"] = {"nodes": nodes, "seconds": times}
-        table = Table(title=f"GPT-2 small, a training step: {nodes:,} nodes")
-        table.add_column("phase")
-        table.add_column("seconds", justify="right")
-        for phase, seconds in times.items():
-            table.add_row(phase, f"{seconds:.3f}")
-        console.print(table)
-
-        curve = found["depths"] = {}
+        print("seconds: from text to source, GPT-2 small (a training step)")
+        print(header())
+        found["gpt2"] = compiled(Path(temporary), **GPT2)
+        print(row("gpt2", found["gpt2"]), flush=True)
+        for name, seconds in found["gpt2"]["passes"].items():
+            print(f"    {name:28}{seconds:8.3f}")
+        keep(found)
+        print("\nby depth; below, microseconds a node")
+        print(header())
         for depth in DEPTHS:
-            print(f"{depth} layers ...", file=sys.stderr)
-            times, nodes = compiled(Path(temporary), depth=depth, **NARROW)
-            curve[depth] = {"nodes": nodes, "seconds": times}
-    table = Table(title="by depth: seconds, and microseconds a node")
-    table.add_column("layers")
-    for depth, each in curve.items():
-        table.add_column(f"{depth}\n{each['nodes']:,} nodes", justify="right")
-    for phase in [*times, "all"]:
-        cells = []
-        for each in curve.values():
-            took = each["seconds"].get(phase, sum(each["seconds"].values()))
-            cells.append(f"{took:.2f} {took / each['nodes'] * 1e6:5.0f}")
-        table.add_row(phase, *cells)
-    console.print(table)
+            found["depths"][depth] = compiled(Path(temporary), depth=depth, **NARROW)
+            for line in curve(depth, found["depths"][depth]):
+                print(line, flush=True)
+            keep(found)
+    print()
+    for line in verdicts(found):
+        print(line)
     return found
+
+
+def header() -> str:
+    names = [*COMMON, *BACKENDS, *(f"to {name}" for name in BACKENDS)]
+    return f"{'':8}{'nodes':>9}" + "".join(f"{name[:9]:>10}" for name in names)
+
+
+def row(name: str, measured: Mapping[str, Any], unit: float = 1.0, digits: int = 3) -> str:
+    seconds = measured["seconds"]
+    values = [*seconds.values(), *(total(seconds, name) for name in BACKENDS)]
+    cells = "".join(f"{value / unit:10.{digits}f}" for value in values)
+    return f"{name:8}{measured['nodes']:9,}{cells}"
+
+
+def curve(depth: int, measured: Mapping[str, Any]) -> Iterator[str]:
+    yield row(str(depth), measured)
+    yield row("", measured, measured["nodes"] * 1e-6, 1)
+
+
+def verdicts(found: Mapping[str, Any]) -> Iterator[str]:
+    """What is measured beside the bars."""
+    for name in BACKENDS:
+        small, depths = total(found["gpt2"]["seconds"], name), found["depths"]
+        times = total(depths[96]["seconds"], name) / total(depths[12]["seconds"], name)
+        yield (
+            f"{name}: GPT-2 small {small:.2f} s (at most {BARS['gpt2']}), "
+            f"96 layers {times:.2f} times 12 (at most {BARS['96 / 12']})"
+        )

@@ -24,6 +24,7 @@ from nnc.train import checkpoint, session
 from nnc.train.checkpoint import Checkpoint
 from nnc.train.evaluate import Scores, evaluate
 from nnc.train.initial import initial_state
+from nnc.train.layers import stack
 from nnc.train.loop import Result
 from nnc.train.module import execution, forward_of, load_module, plan
 from nnc.train.progress import Display
@@ -63,11 +64,21 @@ class Program:
         seed: int | None = None,
         epochs: int | None = None,
         steps: int | None = None,
+        stack_layers: bool = False,
         pipeline: Pipeline = STANDARD,
     ) -> Training:
-        """The graphs and data of one `train` section (the only one by default)."""
+        """The graphs and data of one `train` section (the only one by default).
+
+        With `stack_layers` a `repeat` of equal layers is a loop over stacked weights; `remarks` of
+        the training say which could not be.
+        """
         return self._compiled.training(
-            train, seed=seed, epochs=epochs, steps=steps, pipeline=pipeline
+            train,
+            seed=seed,
+            epochs=epochs,
+            steps=steps,
+            stack_layers=stack_layers,
+            pipeline=pipeline,
         )
 
     def compile(
@@ -79,16 +90,25 @@ class Program:
         epochs: int | None = None,
         steps: int | None = None,
         device: str | None = None,
+        stack_layers: bool = False,
         pipeline: Pipeline = STANDARD,
     ) -> Model:
         """One `train` section as source for `backend`, loaded; `device` as in `nnc backends`.
 
+        `stack_layers` as in `training`: checkpoints are the same with it and without.
         `pipeline` is what its graphs go through: `Pipeline(select(without=["loops"]))`.
         """
         chosen = backends.get(backend)
         if device is not None:
             backends.require_device(chosen, device)
-        training = self.training(train, seed=seed, epochs=epochs, steps=steps, pipeline=pipeline)
+        training = self.training(
+            train,
+            seed=seed,
+            epochs=epochs,
+            steps=steps,
+            stack_layers=stack_layers,
+            pipeline=pipeline,
+        )
         settings = {
             "program": str(self.path.resolve()),
             "train": training.name,
@@ -98,12 +118,11 @@ class Program:
             "epochs": epochs,
             "steps": steps,
             "device": device,
+            "stack_layers": stack_layers,
             "passes": pipeline.names,
         }
         optimize_training(training)
-        source = chosen.emit(training)
-        if device is not None:
-            source = backends.on_device(source, device)
+        source = backends.source_of(training, chosen, device)
         return Model(session.Session(training, source, backend, self.expanded(), settings))
 
 
@@ -190,9 +209,12 @@ class Model:
         return self.native(found.state)
 
     def native(self, state: Any) -> Any:
-        """`state` in the arrays of the backend's framework, be it so already or in NumPy's."""
+        """`state` in the arrays of the backend's framework, be it so already or in NumPy's.
+
+        NumPy's may be those of a checkpoint, which has stacked layers one by one.
+        """
         if all(isinstance(value, np.ndarray) for value in state.values()):
-            return self._plan.border.from_numpy(state)
+            return self._plan.border.from_numpy(stack(state, self.training))
         return state
 
 
@@ -213,6 +235,7 @@ def from_checkpoint(
         epochs=settings["epochs"],
         steps=settings["steps"],
         device=device,
+        stack_layers=settings["stack_layers"],
         pipeline=Pipeline(select(settings.get("passes"))),
     )
     session.check_state(found.state, model.training)

@@ -50,6 +50,7 @@ __all__ = [
     "python_text",
     "random_streams",
     "require_device",
+    "source_of",
     "splat",
 ]
 
@@ -149,6 +150,13 @@ def require_device(backend: Backend, device: str) -> None:
         raise _no_device(backend.name, device, f"it has: {', '.join(found)}")
 
 
+def source_of(training: Training, backend: Backend, device: str | None = None) -> str:
+    """What `backend` prints for an optimized training, with `device` as its own where given."""
+    with pipeline_of(training).phase("print"):
+        source = backend.emit(training)
+    return source if device is None else on_device(source, device)
+
+
 def on_device(source: str, device: str) -> str:
     """Emitted `source` with its constant `DEVICE` set; a file without one is for the CPU."""
     changed, count = re.subn(
@@ -182,10 +190,10 @@ def legalized(
     pipeline = pipeline_of(training)
 
     def fit(graph: Graph, to: Backend, rewrite: Callable[[Graph], bool]) -> None:
-        expanded = legalize(graph, to.emitters.keys(), to.name)
-        pipeline.after("legalize", graph)
-        changed = _rewrite_all(graph, rewrite)
-        pipeline.after("rewrite", graph)
+        expanded = pipeline.apply(
+            "legalize", graph, lambda graph: legalize(graph, to.emitters.keys(), to.name)
+        )
+        changed = pipeline.apply("rewrite", graph, lambda graph: _rewrite_all(graph, rewrite))
         if changed or expanded:
             pipeline.run(graph)
 

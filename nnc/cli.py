@@ -112,6 +112,7 @@ def build_parser() -> argparse.ArgumentParser:
     _backend(compile)
     _device(compile)
     _set(compile)
+    _stack_layers(compile)
     compile.add_argument("-o", "--out", metavar="OUT", help="write to a file (default: stdout)")
     compile.add_argument(
         "--emit",
@@ -126,6 +127,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="print graphs after these passes (stderr); also after precision, autodiff, legalize, "
         "rewrite, which always run",
     )
+    compile.add_argument(
+        "--timings",
+        action="store_true",
+        help="show what each phase and each pass costs and gives (stderr)",
+    )
 
     train = command("train", "train a program")
     train.add_argument("file", metavar="FILE", nargs="?", help="not needed with --resume")
@@ -133,6 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     _backend(train, None)
     _device(train)
     _set(train)
+    _stack_layers(train, None)
     train.add_argument("--seed", type=_seed, metavar="N")
     length = train.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N")
@@ -176,6 +183,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _passes(verify)
     _set(verify)
+    _stack_layers(verify)
 
     command("backends", "list the backends that are installed")
     return parser
@@ -197,6 +205,15 @@ def _other_backend(parser: argparse.ArgumentParser) -> None:
 def _device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", metavar="NAME", help="where to compute, as `nnc backends` lists it"
+    )
+
+
+def _stack_layers(parser: argparse.ArgumentParser, default: bool | None = False) -> None:
+    parser.add_argument(
+        "--stack-layers",
+        action="store_true",
+        default=default,
+        help="make a `repeat` of equal layers a loop over stacked weights",
     )
 
 

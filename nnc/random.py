@@ -20,9 +20,17 @@ def tag(path: str) -> int:
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:8], "little")
 
 
+def stream_tags(path: str, sizes: tuple[int, ...]) -> np.ndarray:
+    """u64[sizes]: the tags of the streams of `path` whose stars are numbers below `sizes`."""
+    named = [path]
+    for size in sizes:
+        named = [one.replace("*", str(number), 1) for one in named for number in range(size)]
+    return np.array([tag(one) for one in named], np.uint64).reshape(sizes)
+
+
 def bits64(
     seed: int,
-    path: str,
+    path: str | int,
     ordinal: int = 0,
     step: int = 0,
     iteration: int = 0,
@@ -32,14 +40,16 @@ def bits64(
 ) -> np.ndarray:
     """`count` words of 64 bits of a stream, after skipping `offset` words of 64 bits.
 
-    ValueError where a number does not fit 64 bits without sign.
+    `path` names the stream, or is its tag.  ValueError where a number does not fit 64 bits without
+    sign.
     """
     numbers = {"seed": seed, "ordinal": ordinal, "step": step, "iteration": iteration}
     for name, value in {**numbers, "offset": offset, "count": count}.items():
         if not 0 <= value < 2**64:
             raise ValueError(f"{name} must be at least 0 and below 2^64, not {value}")
+    place = tag(path) if isinstance(path, str) else path
     stream = np.random.Philox(
-        key=np.array([seed, tag(path)], np.uint64),
+        key=np.array([seed, place], np.uint64),
         counter=np.array([offset // 4, iteration, ordinal, step], np.uint64),
     )
     skip = offset % 4
@@ -48,7 +58,7 @@ def bits64(
 
 def bits32(
     seed: int,
-    path: str,
+    path: str | int,
     ordinal: int = 0,
     step: int = 0,
     iteration: int = 0,

@@ -107,11 +107,21 @@ def _global_names(tree: ast.FunctionDef) -> set[str]:
 
 def _import_of(module: types.ModuleType, name: str) -> str:
     """The import that bound `name` in `module`."""
+    imports = _imports(module)
+    if name not in imports:
+        raise ValueError(f"`{name}` of {module.__name__} cannot be copied into an emitted file")
+    return imports[name]
+
+
+@functools.cache
+def _imports(module: types.ModuleType) -> dict[str, str]:
+    """Name -> the import that binds it at the top of `module`."""
+    found: dict[str, str] = {}
     for node in ast.parse(inspect.getsource(module)).body:
         if isinstance(node, ast.Import | ast.ImportFrom):
+            start = f"from {node.module} " if isinstance(node, ast.ImportFrom) else ""
             for alias in node.names:
-                if (alias.asname or alias.name) == name:
-                    start = f"from {node.module} " if isinstance(node, ast.ImportFrom) else ""
-                    renamed = f" as {alias.asname}" if alias.asname else ""
-                    return f"{start}import {alias.name}{renamed}"
-    raise ValueError(f"`{name}` of {module.__name__} cannot be copied into an emitted file")
+                renamed = f" as {alias.asname}" if alias.asname else ""
+                line = f"{start}import {alias.name}{renamed}"
+                found.setdefault(alias.asname or alias.name, line)
+    return found

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import jax
+from jax import lax
 from nnc_numpy.dot import as_left, as_right, stacked
 
 from nnc.emit import MUL, Expr, Site
 from nnc.ir.graph import Node
+
+DEVICE: str | None = None  # a constant of the emitted file
 
 
 def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
@@ -17,9 +21,20 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
         rows = not batch[0] and right.rank == 2 and contract[0][0] == left.rank - 1
         if rows or stacked(batch, left, right):
             a = as_left(dialect, x, left.rank, contract[0][0], len(batch[0]))
+            if left.rank == 2 and contract[0] == (0,) and not batch[0]:
+                a = dialect.call(site.helper(transposed), x)
             b = as_right(dialect, y, right.rank, contract[1][0], len(batch[0]))
             if a is not None and b is not None:
                 return dialect.binary("@", MUL, a, b)
     if not contract[0] and not batch[0] and left.rank == right.rank == 1:
         return dialect.call("jnp.outer", x, y)
     return dialect.call("lax.dot_general", x, y, Expr(repr((contract, batch))))
+
+
+def transposed(x: jax.Array) -> jax.Array:
+    """`x.T` as the left factor of a product.
+
+    On a CPU it is an array of its own: XLA's fast product is for rows, and XLA would take another.
+    """
+    is_cpu = (DEVICE or jax.default_backend()) == "cpu"
+    return lax.optimization_barrier(x.T) if is_cpu else x.T

@@ -41,6 +41,7 @@ from nnc_jax.spellings import (
     random_bits,
     scatter_add,
     scatter_add_along,
+    stream_tags,
     take,
     take_along,
 )
@@ -127,6 +128,7 @@ EMITTERS: dict[str, Emitter] = {
     # linear algebra, random
     "dot": dot,
     "random_bits": random_bits,
+    "stream_tags": stream_tags,
     # composites
     "conv": conv,
     "conv_input_grad": helper(spatial._conv_input_grad, "shape", *_GEOMETRY),

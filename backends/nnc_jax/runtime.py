@@ -3,7 +3,9 @@
 `DEVICE` is a constant of the emitted file.
 """
 
+import ctypes
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -18,16 +20,43 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
 
     XLA would else leave out the rounding to bf16 or f16 of what is at once widened again.
     """
-    run = jax.jit(function, compiler_options={"xla_allow_excess_precision": False}, **options)
+    keep_memory()
+
+    @functools.wraps(function)
+    def exact(*arguments: Any, **named: Any) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return function(*arguments, **named)
+
+    run = jax.jit(exact, compiler_options={"xla_allow_excess_precision": False}, **options)
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         # Options are the outermost function's; this one may be a part of what is being compiled.
-        is_part = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((arguments, named)))
-        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-            return (function if is_part else run)(*arguments, **named)
+        traced = any(map(is_traced, arguments)) or is_traced(named)
+        with jax.enable_x64(True):
+            return (exact if traced else run)(*arguments, **named)
 
     return call
+
+
+def is_traced(argument: Any) -> bool:
+    """Whether an array, or one of a dict of them, is what JAX traces a function with."""
+    arrays = argument.values() if isinstance(argument, dict) else (argument,)
+    return any(isinstance(x, jax.core.Tracer) for x in arrays)
+
+
+@functools.cache
+def keep_memory() -> None:
+    """Let glibc keep what is freed for the next step, where it is what allocates.
+
+    XLA asks for all of its temporary memory at each call.  Beyond 32 MB glibc takes it from the
+    system and gives it back, and every page is cleared again: a third of the time of a step.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt:
+        trim, mmap, arenas = -1, -3, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX
+        for parameter, value in ((trim, 2**31 - 1), (mmap, 2**31 - 1), (arenas, 1)):
+            mallopt(parameter, value)
 
 
 def from_numpy(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:

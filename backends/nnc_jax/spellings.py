@@ -123,10 +123,15 @@ def numbered(spatial: int) -> tuple[str, str, str]:
 
 def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     """The words of a stream; a counter that is 0 is left out."""
-    seed, *places = xs
+    seed, *places = xs[:4]
     counters = [Expr(str(node.attrs["ordinal"])), *places]
     names = ("ordinal", "step", "iteration", "offset")
     options = {name: x.text for name, x in zip(names, counters, strict=True) if x.text != "0"}
     name, shape = site.helper(streams.random_words), Expr(dims_text(node.attrs["shape"]))
-    path = Expr(string(node.attrs["path"]))
-    return site.dialect.call(name, shape, replace(seed, weak=""), path, **options)
+    stream = xs[4] if xs[4:] else Expr(string(node.attrs["path"]))
+    return site.dialect.call(name, shape, replace(seed, weak=""), stream, **options)
+
+
+def stream_tags(site: Site, node: Node) -> Expr:
+    path, sizes = Expr(string(node.attrs["path"])), Expr(dims_text(node.attrs["sizes"]))
+    return site.dialect.call(site.helper(streams.stream_tags), path, sizes)

@@ -13,7 +13,7 @@ from jax import lax
 
 from nnc.backend import random_streams
 
-tag = random_streams.tag
+tag, stream_tags = random_streams.tag, random_streams.stream_tags
 
 
 def _multiply(a: jax.Array, b: np.uint64) -> tuple[jax.Array, jax.Array]:
@@ -43,7 +43,7 @@ def _philox(counter: list[jax.Array], key: list[jax.Array]) -> list[jax.Array]:
 def random_words(
     shape: tuple[int, ...],
     seed: Any,
-    path: str,
+    path: Any,
     ordinal: Any = 0,
     step: Any = 0,
     iteration: Any = 0,
@@ -51,7 +51,8 @@ def random_words(
 ) -> jax.Array:
     """Random words of 32 bits in `shape`: those of NumPy's Philox, from the stream so named.
 
-    A block has four words of 64 bits, the low half of each first; NumPy counts before it draws.
+    `path` names the stream, or is its tag.  A block has four words of 64 bits, the low half of each
+    first; NumPy counts before it draws.
     """
     count = math.prod(shape)
     offset = jnp.uint64(offset)
@@ -59,7 +60,8 @@ def random_words(
     places = [jnp.uint64(word) for word in (0, iteration, ordinal, step)]
     counter = [jnp.broadcast_to(place, blocks) for place in places]
     counter[0] = offset // 8 + 1 + jnp.arange(blocks, dtype=jnp.uint64)
-    key = [jnp.uint64(seed), jnp.uint64(np.uint64(tag(path)))]
+    place = np.uint64(tag(path)) if isinstance(path, str) else path
+    key = [jnp.uint64(seed), jnp.uint64(place)]
     words = jnp.stack(_philox(counter, key), axis=1)
     halves = jnp.stack([words, words >> 32], axis=2).astype(jnp.uint32)
     return lax.dynamic_slice(halves.reshape(-1), (offset % 8,), (count,)).reshape(shape)

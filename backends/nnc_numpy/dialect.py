@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from nnc.backend import random_streams
 from nnc.emit import LOOPS, Dialect, Printer
+from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop
 from nnc.ir.narrow import to_bf16, to_f16
-from nnc_numpy import runtime
+from nnc_numpy import kernels, runtime
 from nnc_numpy.emitters import EMITTERS
+from nnc_numpy.inplace import InPlacePrinter
+from nnc_numpy.scatter import print_scatter
 from nnc_numpy.updates import print_updates
 
 
@@ -18,19 +21,33 @@ class NumpyDialect(Dialect):
     module = "np"
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
-    statements = LOOPS
+    start = (keep_memory,)
+    statements = {**LOOPS, "scatter_add": print_scatter}  # noqa: RUF012
     helpers = (
         runtime.random_bits,
         runtime.bits32,
         runtime.pieces,
+        runtime.zeroed,
+        runtime.runs,
+        runtime.row_sums,
+        kernels.gelu,
+        kernels.gelu_with_slope,
+        kernels.layer_norm,
+        kernels.layer_norm_grad,
+        kernels.batch_norm,
+        kernels.batch_norm_grad,
         random_streams.bits64,
         random_streams.tag,
+        random_streams.stream_tags,
         to_bf16,
         to_f16,
     )
 
     def needs(self) -> str:
         return "NumPy 2 alone"
+
+    def step_printer(self) -> type[Printer]:
+        return InPlacePrinter
 
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         print_updates(printer, loops)

@@ -5,13 +5,16 @@ Its keys, with the loops of `nnc.emit`, say which ops may reach this backend.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from nnc.emit import ADD, AND, COMPARE, MUL, OR, SHIFT, XOR, Emitter, Expr, Site
 from nnc.emit.layout import string
 from nnc.emit.spellings import (
     arg_reduction,
     argsort,
+    attribute_text,
     bitcast,
     broadcast,
     cast,
@@ -34,12 +37,13 @@ from nnc.emit.spellings import (
     take,
     take_along,
     transpose,
-    where,
 )
 from nnc.ir.graph import Node
 from nnc.ir.narrow import to_bf16, to_f16
-from nnc_numpy import runtime
+from nnc_numpy import kernels, runtime
 from nnc_numpy.dot import dot
+from nnc_numpy.masks import choice
+from nnc_numpy.scatter import add_one_by_one
 
 _GEOMETRY = ("stride", "dilation", "low", "high", "groups")
 _POOLING = ("size", "stride", "low", "high")
@@ -52,7 +56,7 @@ def inverse_root(site: Site, node: Node, x: Expr) -> Expr:
 
 def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     """The words of a stream; a counter that is 0 is left out."""
-    seed, step, iteration, offset = xs
+    seed, step, iteration, offset, *tag = xs
     counters = {
         "ordinal": Expr(str(node.attrs["ordinal"])),
         "step": step,
@@ -61,8 +65,13 @@ def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     }
     options = {name: x.text for name, x in counters.items() if x.text != "0"}
     name, shape = site.helper(runtime.random_bits), Expr(dims_text(node.attrs["shape"]))
-    path = Expr(string(node.attrs["path"]))
-    return site.dialect.call(name, shape, replace(seed, weak=""), path, **options)
+    stream = tag[0] if tag else Expr(string(node.attrs["path"]))
+    return site.dialect.call(name, shape, replace(seed, weak=""), stream, **options)
+
+
+def stream_tags(site: Site, node: Node) -> Expr:
+    path, sizes = Expr(string(node.attrs["path"])), Expr(dims_text(node.attrs["sizes"]))
+    return site.dialect.call(site.helper(runtime.stream_tags), path, sizes)
 
 
 def round_to(site: Site, node: Node, x: Expr) -> Expr:
@@ -74,6 +83,16 @@ def round_to(site: Site, node: Node, x: Expr) -> Expr:
     else:
         rounded, dtype = dialect.call(site.helper(functions[dtype]), x), "f32"
     return rounded if dtype == own else dialect.method(rounded, "astype", dialect.dtype(own))
+
+
+def kernel(function: Callable[..., Any], *attributes: str) -> Emitter:
+    """A call of a function of this backend, which goes into the file."""
+
+    def emit(site: Site, node: Node, *xs: Expr) -> Expr:
+        options = {name: attribute_text(node.attrs[name]) for name in attributes}
+        return site.dialect.call(site.helper(function), *xs, **options)
+
+    return emit
 
 
 EMITTERS: dict[str, Emitter] = {
@@ -119,7 +138,7 @@ EMITTERS: dict[str, Emitter] = {
     "le": operator("<=", COMPARE),
     "gt": operator(">", COMPARE),
     "ge": operator(">=", COMPARE),
-    "where": where,
+    "where": choice,
     "cast": cast,
     "bitcast": bitcast,
     "round_to": round_to,
@@ -142,7 +161,7 @@ EMITTERS: dict[str, Emitter] = {
     # index and reduce
     "take": take,
     "take_along": take_along,
-    "scatter_add": copied("axis"),
+    "scatter_add": add_one_by_one,
     "scatter_add_along": copied("axis"),
     "argsort": argsort,
     "sum": reduction("sum"),
@@ -156,6 +175,7 @@ EMITTERS: dict[str, Emitter] = {
     "dot": dot,
     "orthogonal": copied(),
     "random_bits": random_bits,
+    "stream_tags": stream_tags,
     # composites
     "conv": copied(*_GEOMETRY),
     "conv_input_grad": copied("shape", *_GEOMETRY),
@@ -166,6 +186,13 @@ EMITTERS: dict[str, Emitter] = {
     "sum_pool_grad": copied("shape", *_POOLING),
     "sigmoid": copied(),
     "softplus": copied(),
+    "gelu": kernel(kernels.gelu),
+    "gelu_grad": kernel(kernels.gelu_grad),
+    "gelu_with_slope": kernel(kernels.gelu_with_slope),
+    "layer_norm": kernel(kernels.layer_norm, "eps"),
+    "layer_norm_grad": kernel(kernels.layer_norm_grad),
+    "batch_norm": kernel(kernels.batch_norm, "eps"),
+    "batch_norm_grad": kernel(kernels.batch_norm_grad, "eps"),
     "log_sigmoid": copied(),
     "softmax": copied("axis"),
     "log_softmax": copied("axis"),

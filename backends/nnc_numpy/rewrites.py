@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nnc.backend import Rewriter, splat
+from nnc.backend import Rewriter, expansion, splat
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Graph, Node, Value
+from nnc.ir.types import SHORT_FLOATS
+from nnc_numpy.masks import is_zero
 from nnc_numpy.narrow import cast_there_and_back, hold_bf16_in_f32, product_in_f32
 
-Rules = dict[str, list[Callable[[Rewriter, Node], Tensor | None]]]
+Rules = dict[str, list[Callable[[Rewriter, Node], Tensor | tuple[Tensor, ...] | None]]]
 
 
 def rewrite_for_numpy(graph: Graph) -> bool:
     """`rewrite`, and what short floats are in NumPy; True if there was anything to rewrite."""
+    short = rewrite(graph, SHORT)
     narrow = hold_bf16_in_f32(graph)
-    return rewrite(graph, {**RULES, **NARROW}) or narrow
+    return rewrite(graph, {**RULES, **NARROW}) or short or narrow
 
 
 def rewrite(graph: Graph, rules: Rules | None = None) -> bool:
@@ -31,7 +34,8 @@ def rewrite(graph: Graph, rules: Rules | None = None) -> bool:
             with rewriter.builder.at(node.origin):
                 result = rule(rewriter, node)
             if result is not None:
-                rewriter.replace_node(node, (result,))
+                results = result if isinstance(result, tuple) else (result,)
+                rewriter.replace_node(node, results)
                 changed = True
                 break
     return changed
@@ -104,9 +108,60 @@ def _is_known(pad: Node) -> bool:
     return all(isinstance(pad.attrs["low"][axis], int) for axis in _moved(pad))
 
 
+def zero_by_result(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """The gradient of a relu by its result, which is positive where its argument is.
+
+    The argument's array is free then.
+    """
+    graph = rewriter.graph
+    condition = graph.producer(node.operands[0])
+    if not node.type.is_float or condition.op != "le" or not is_zero(graph, node.operands[1]):
+        return None
+    x, zero = condition.operands
+    if not is_zero(graph, zero) or graph.type(x) != node.type:
+        return None
+    for user, _ in graph.users(x):
+        if user.op == "maximum" and user.operands[1] == x and is_zero(graph, user.operands[0]):
+            _, nothing, dy = rewriter.operands(node)
+            result: Tensor = (rewriter.builder.tensor(Value(user.id)) <= 0.0).where(nothing, dy)
+            return result
+    return None
+
+
+def by_slope(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """The gradient of a gelu, by the derivative that is computed with its result."""
+    dy, x = rewriter.operands(node)
+    result: Tensor = dy * x.emit("gelu_with_slope")[1]
+    return result
+
+
+def with_slope(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """A gelu whose derivative is needed too."""
+    users = [user.op for user, _ in rewriter.graph.users(node.operands[0])]
+    if not {"gelu_grad", "gelu_with_slope"} & set(users):
+        return None
+    (x,) = rewriter.operands(node)
+    result: Tensor = x.emit("gelu_with_slope")[0]
+    return result
+
+
+def of_several(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
+    """Composites of short floats in their parts, each of which rounds."""
+    is_short = any(type.dtype in SHORT_FLOATS for type in node.types)
+    return expansion(rewriter, node) if is_short else None
+
+
 RULES: Rules = {
     "scatter_add_along": [one_place_each],
     "add": [sum_of_pads],
+    "where": [zero_by_result],
+    "gelu": [with_slope],
+    "gelu_grad": [by_slope],
+}
+SHORT: Rules = {
+    op: [of_several]
+    for name in ("gelu", "layer_norm", "batch_norm")
+    for op in (name, f"{name}_grad")
 }
 NARROW: Rules = {
     **{op: [product_in_f32] for op in ("dot", "conv", "conv_input_grad", "conv_filter_grad")},

@@ -26,14 +26,7 @@ from nnc.emit.updates import (
 from nnc.ir.dims import Dim
 from nnc.ir.graph import Node, Value
 from nnc_numpy import runtime
-
-#: op -> its operator
-OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
-#: op -> its function, which can write into an array that there is
-FUNCTIONS = {
-    "add": "np.add", "sub": "np.subtract", "mul": "np.multiply", "div": "np.divide",
-    "maximum": "np.maximum", "minimum": "np.minimum",
-}  # fmt: skip
+from nnc_numpy.inplace import FUNCTIONS, OPERATORS, InPlacePrinter
 
 
 def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
@@ -60,6 +53,8 @@ def print_update(printer: Printer, loop: Loop) -> None:
             body.add(depth + 1, f"{name} = {array}")
     else:
         inner.depth += 1
+        if isinstance(inner, InPlacePrinter):
+            inner.large = 0  # a piece is
         wholes = [printer.names.new(wish) for wish in ("whole", "other_whole")[: len(holes)]]
         body.add(depth, f"for path, {target(wholes)} in {table}.items():")
         pieces = f"{printer.helper(runtime.pieces)}({', '.join([*arrays, *wholes])})"

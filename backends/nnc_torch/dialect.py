@@ -16,6 +16,7 @@ import numpy as np
 from nnc_numpy import NUMPY
 
 from nnc.emit import COMPARE, Dialect, Expr, Helper, Printer, infix
+from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop, is_view_of_state
 from nnc.ir.graph import Value
 from nnc.ir.narrow import held
@@ -52,6 +53,7 @@ class TorchDialect(Dialect):
     native = frozenset()
     helpers = HELPERS
     preamble = (runtime.from_numpy, runtime.to_numpy)
+    start = (keep_memory,)
     constants = {  # noqa: RUF012
         "DEVICE": '"cpu"',
         "torch.backends.cuda.matmul.allow_tf32": "False",

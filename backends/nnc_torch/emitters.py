@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from nnc.emit import ADD, AND, MUL, OR, SHIFT, XOR, Emitter
 from nnc_torch import kernels, runtime
-from nnc_torch.dot import dot, plus
+from nnc_torch.dot import dot, plus, step_dot
 from nnc_torch.host import by_type
 from nnc_torch.spatial import (
     conv,
@@ -137,7 +137,7 @@ TENSORS: dict[str, Emitter] = {
     "argmin": arg_reduction("argmin"),
     "cumsum": cumsum,
     # linear algebra
-    "dot": dot,
+    "dot": step_dot,
     # composites
     "conv": conv,
     "conv_input_grad": conv_input_grad,
@@ -165,6 +165,7 @@ STEPS_ALONE = {"softmax_grad", "log_softmax_grad", "gelu_grad", "silu_grad"}
 DIFFERENTIABLE: dict[str, Emitter] = {
     **{op: emit for op, emit in TENSORS.items() if op not in STEPS_ALONE},
     "add": operator("+", ADD),
+    "dot": dot,
     "sqrt": helper(runtime.sqrt),
     "maximum": larger,
     "minimum": helper(runtime.minimum),
@@ -178,9 +179,8 @@ DIFFERENTIABLE: dict[str, Emitter] = {
 
 def with_host(table: dict[str, Emitter]) -> dict[str, Emitter]:
     """A table whose ops on unsigned integers are NumPy's."""
-    return {op: by_type(emit, op) for op, emit in table.items()} | {
-        "random_bits": by_type(None, "random_bits")
-    }
+    made = dict.fromkeys(("random_bits", "stream_tags"))
+    return {op: by_type(emit, op) for op, emit in {**table, **made}.items()}
 
 
 EMITTERS = with_host(TENSORS)

@@ -13,6 +13,54 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+# ---------------------------------------------------------------- products
+def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    """x @ w + b for a matrix w, on a CPU by oneDNN."""
+    if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        return torch.ops.mkldnn._linear_pointwise(x, w.T, b, "none", [], "")
+    return F.linear(x, w.T, b)
+
+
+# ---------------------------------------------------------------- updates
+def adam_(
+    p: list[Tensor],
+    grads: list[Tensor],
+    m: list[Tensor],
+    v: list[Tensor],
+    *,
+    betas: tuple[float, float],
+    rate: float,
+    eps: float,
+    correction: float = 1.0,
+    decay: float = 0.0,
+    scale: Tensor | None = None,
+) -> None:
+    """p -= decay * p + rate * m / (sqrt(v / correction) + eps), after m and v, all in place.
+
+    `scale` goes before the gradients.  The correction moves into `rate` and `eps` (Kingma & Ba
+    2015, end of section 2); those of the kernel are 1 after infinitely many steps.
+    """
+    scaled = grads if scale is None else torch._foreach_mul(grads, scale)
+    if decay:
+        torch._foreach_mul_(p, 1.0 - decay)
+    root = math.sqrt(correction)
+    torch._fused_adam_(
+        p,
+        [grad.contiguous() for grad in scaled],
+        m,
+        v,
+        [],
+        [torch.full((), torch.inf, device=p[0].device)] * len(p),
+        lr=rate * root,
+        beta1=betas[0],
+        beta2=betas[1],
+        weight_decay=0.0,
+        eps=eps * root,
+        amsgrad=False,
+        maximize=False,
+    )
+
+
 # ---------------------------------------------------------------- activations
 def relu_grad(dy: Tensor, y: Tensor) -> Tensor:
     """The cotangent of the x of `y = relu(x)`: dy, but 0 where y is 0."""

@@ -22,6 +22,7 @@ from nnc_torch.fused import (
     print_layer_norm_grad,
     print_module_attention,
 )
+from nnc_torch.host import UNSIGNED
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad, settle
 
 
@@ -120,7 +121,11 @@ def slices(printer: Printer, value: Value, axis: int, backwards: bool) -> str:
     expr = printer.read(value)
     if isinstance(expr, Slices):
         return expr.text if expr.backwards == backwards else f"reversed({expr.text})"
-    text = f"{printer.variable(value).text}.unbind({axis})"
+    text = printer.variable(value).text
+    if printer.graph.type(value).dtype not in UNSIGNED:
+        text = f"{text}.unbind({axis})"
+    elif axis:
+        text = f"np.moveaxis({text}, {axis}, 0)"
     return f"{text}[::-1]" if backwards else text
 
 

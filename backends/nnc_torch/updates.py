@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from nnc.emit import ADD, MUL, UNARY, Dialect, Expr, Printer, reads
+from nnc.emit import Dialect, Expr, Printer, reads
 from nnc.emit.updates import (
     Loop,
+    Member,
     hole_table,
     print_loop,
     settle_readers,
@@ -22,6 +23,19 @@ from nnc.emit.updates import (
     state_name,
 )
 from nnc.ir.graph import Graph, Node, Value
+from nnc_torch import adam
+from nnc_torch.terms import (
+    Sum,
+    Term,
+    Unsupported,
+    addition,
+    is_variable,
+    merged,
+    negative,
+    plus,
+    product,
+    scaling,
+)
 
 #: functions of one list
 UNARY_OPS = frozenset(
@@ -34,49 +48,6 @@ BINARY_OPS = {
     "minimum": ("minimum", "clamp_max"),
     "pow": ("pow", "pow"),
 }
-
-
-ONE = Expr("1", weak="f64")
-
-
-class Unsupported(Exception):
-    """A formula that these kernels do not compute."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """`a * b` or `a / b`, or `a` alone, times `factor / divisor`, either of which may be none."""
-
-    a: str
-    b: str = ""
-    is_quotient: bool = False
-    factor: Expr | None = None
-    divisor: Expr | None = None
-
-    @property
-    def names(self) -> set[str]:
-        return {self.a, self.b} - {""}
-
-    @property
-    def is_scaled(self) -> bool:
-        return self.factor is not None or self.divisor is not None
-
-    def scale(self, dialect: Dialect) -> Expr:
-        """The number before the lists."""
-        factor = self.factor or ONE
-        return factor if self.divisor is None else dialect.binary("/", MUL, factor, self.divisor)
-
-
-@dataclass(frozen=True)
-class Sum:
-    """Terms and a number."""
-
-    terms: tuple[Term, ...]
-    number: Expr | None = None
-
-    @property
-    def names(self) -> set[str]:
-        return {name for term in self.terms for name in term.names}
 
 
 # ---------------------------------------------------------------- all loops of a step
@@ -115,7 +86,27 @@ class Formula:
 
     def compute(self) -> None:
         """The statements of the formula; Unsupported where it has others than these kernels'."""
-        first, names = self.loop.members[0], self.printer.names
+        first = self.loop.members[0]
+        self.name_lists(first)
+        found = adam.find(self.printer, first)
+        if found is not None:
+            names = {template: name for name, template in self.lists.items()}
+            self.lines.append(found.call(self.printer, names, self.holes[0]))
+            self.results = names
+            return
+        for node in first.nodes:
+            self.left.update(read.value for read in reads(self.graph, node))
+        self.left.update(first.outputs.values())
+        for node in first.nodes:
+            self.visit(node)
+        self.results = {
+            template: self.variable(self.values[value]) if value in self.values else self.lost()
+            for template, value in first.outputs.items()
+        }
+
+    def name_lists(self, first: Member) -> None:
+        """Names for the table, and for the lists that the formula begins with."""
+        names = self.printer.names
         self.table = names.new("gradients")
         wishes = ("grads", "others")[: len(first.holes)]
         self.holes = [names.new(wish) for wish in wishes]
@@ -126,15 +117,6 @@ class Formula:
             name = names.new(state_name(template))
             self.lists[name] = template
             self.values[value] = Sum((Term(name),))
-        for node in first.nodes:
-            self.left.update(read.value for read in reads(self.graph, node))
-        self.left.update(first.outputs.values())
-        for node in first.nodes:
-            self.visit(node)
-        self.results = {
-            template: self.variable(self.values[value]) if value in self.values else self.lost()
-            for template, value in first.outputs.items()
-        }
 
     def lost(self) -> str:
         raise Unsupported
@@ -355,60 +337,3 @@ class Formula:
             return f"state |= zip({self.table}, {name}, strict=True)"
         pairs = f"for path, new in zip({self.table}, {name}, strict=True)"
         return f"state |= {{{state_key(template)}: new {pairs}}}"
-
-
-# ---------------------------------------------------------------- numbers
-def is_variable(x: Sum) -> bool:
-    """Whether `x` is a list as it stands."""
-    return len(x.terms) == 1 and x.number is None and x.terms[0] == Term(x.terms[0].a)
-
-
-def negative(x: Expr | None) -> Expr:
-    if x is None:
-        return Expr("-1", UNARY, "f64")
-    if x.text.startswith("-") and x.level == UNARY:
-        return Expr(x.text[1:], weak=x.weak)
-    return Expr(f"-{x.at(UNARY)}", UNARY, x.weak)
-
-
-def product(dialect: Dialect, x: Expr | None, y: Expr | None) -> Expr | None:
-    if x is None or y is None:
-        return x or y
-    return dialect.binary("*", MUL, x, y)
-
-
-def plus(dialect: Dialect, x: Expr | None, y: Expr | None) -> Expr | None:
-    if x is None or y is None:
-        return x or y
-    if y.text.startswith("-") and y.level <= UNARY:
-        return dialect.binary("-", ADD, x, negative(y))
-    return dialect.binary("+", ADD, x, y)
-
-
-def merged(dialect: Dialect, terms: Sequence[Term]) -> tuple[Term, ...]:
-    """Terms of the same lists as one, the sum of their numbers before it."""
-    found: dict[Term, Term] = {}
-    for term in terms:
-        key = Term(term.a, term.b, term.is_quotient)
-        if key in found:
-            scale = plus(dialect, found[key].scale(dialect), term.scale(dialect))
-            found[key] = replace(key, factor=scale)
-        else:
-            found[key] = term
-    return tuple(found.values())
-
-
-def scaling(dialect: Dialect, term: Term, place: str) -> str:
-    """`mul_(m, 0.9)` or `div_(v, c2)`."""
-    if term.factor is None and term.divisor is not None:
-        return f"div{place}({term.a}, {term.divisor.text})"
-    return f"mul{place}({term.a}, {term.scale(dialect).text})"
-
-
-def addition(dialect: Dialect, name: str, term: Term, place: str) -> str:
-    """`add_(p, g, alpha=-lr)` and the like."""
-    value = term.scale(dialect).text if term.is_scaled else ""
-    if not term.b:
-        return f"add{place}({name}, {term.a}{f', alpha={value}' if value else ''})"
-    function = "addcdiv" if term.is_quotient else "addcmul"
-    return f"{function}{place}({name}, {term.a}, {term.b}{f', {value}' if value else ''})"

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from nnc import backend as backends
+from nnc.commands.output import print_remarks
 from nnc.elaborate import Compiled, load
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.ir.text import print_graph
+from nnc.passes.clock import Clock, Row
 from nnc.passes.pipeline import Pipeline, optimize_training, require_pass, select
 from nnc.train.checkpoint import write_atomically
 
 
 def run(args: argparse.Namespace) -> int:
-    compiled = load(args.file, overrides=dict(args.set))
-    text = compiled.expanded() if args.emit == "expanded" else _compile(args, compiled)
+    clock = Clock()
+    pipeline = _pipeline(args, clock)
+    with pipeline.phase("parse"):
+        compiled = load(args.file, overrides=dict(args.set))
+    text = compiled.expanded() if args.emit == "expanded" else _compile(args, compiled, pipeline)
     if args.out is None:
         sys.stdout.write(text)
     else:
         write_atomically(Path(args.out), text.encode())
+    if args.timings:
+        sys.stdout.flush()
+        print_timings(clock)
     return 0
 
 
-def _compile(args: argparse.Namespace, compiled: Compiled) -> str:
-    backend = backends.get(args.backend)
-    if args.device is not None:
-        backends.require_device(backend, args.device)
+def _pipeline(args: argparse.Namespace, clock: Clock) -> Pipeline:
     dumped = set(map(require_pass, (args.dump_after or "").split(","))) if args.dump_after else ()
 
     def dump(done: str, graph: Graph) -> None:
@@ -37,12 +46,40 @@ def _compile(args: argparse.Namespace, compiled: Compiled) -> str:
             print(print_graph(graph), file=sys.stderr)
 
     pipeline = Pipeline(select(args.passes, args.no_pass, args.fast_math), dump)
-    training = compiled.training(args.train, pipeline=pipeline)
+    return replace(pipeline, around=clock.around) if args.timings else pipeline
+
+
+def _compile(args: argparse.Namespace, compiled: Compiled, pipeline: Pipeline) -> str:
+    backend = backends.get(args.backend)
+    if args.device is not None:
+        backends.require_device(backend, args.device)
+    training = compiled.training(args.train, stack_layers=args.stack_layers, pipeline=pipeline)
+    print_remarks(training.remarks)
     optimize_training(training)
     if args.emit == "graph":
         return graphs_text(training)
-    source = backend.emit(training)
-    return source if args.device is None else backends.on_device(source, args.device)
+    return backends.source_of(training, backend, args.device)
+
+
+def print_timings(clock: Clock) -> None:
+    """A row a phase and a row a pass, on the standard error."""
+    table = Table(title="phases and passes", title_justify="left")
+    for name in ("", "ms", "runs", "nodes", "", "made", "gone"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for row in clock.rows.values():
+        table.add_row(*cells(row), style="" if row.is_pass else "bold")
+    table.add_section()
+    table.add_row("all", f"{1000 * clock.seconds:,.1f}", style="bold")
+    width = None if sys.stderr.isatty() else 100
+    Console(file=sys.stderr, width=width, markup=False, highlight=False).print(table)
+
+
+def cells(row: Row) -> list[str]:
+    milliseconds = f"{1000 * row.seconds:,.1f}"
+    if not row.is_pass:
+        return [row.name, milliseconds]
+    nodes = [f"{row.before:,}", f"→ {row.after:,}", f"{row.made:,}", f"{row.gone:,}"]
+    return [f"  {row.name}", milliseconds, f"{row.runs:,}", *nodes]
 
 
 def graphs_text(training: Training) -> str:

@@ -14,6 +14,11 @@ def print_error(problem: NncError) -> None:
     print_diagnostics(problem.diagnostics)
 
 
+def print_remarks(remarks: Sequence[str]) -> None:
+    for remark in remarks:
+        print(f"remark: {remark}", file=sys.stderr)
+
+
 def print_diagnostics(diagnostics: Sequence[Diagnostic]) -> None:
     color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
     sys.stderr.write(render(diagnostics, color))

@@ -32,9 +32,12 @@ def run(args: argparse.Namespace) -> int:
         found = _last(run_dir, display)
     settings = _settings(args, found)
     program = Program(Path(settings["program"]), settings["set"])
-    options = {key: settings[key] for key in ("seed", "epochs", "steps", "device")}
+    keys = ("seed", "epochs", "steps", "device", "stack_layers")
+    options = {key: settings[key] for key in keys}
     pipeline = Pipeline(select(settings["passes"]))
     model = program.compile(settings["backend"], settings["train"], pipeline=pipeline, **options)
+    for remark in model.training.remarks:
+        display.message(f"remark: {remark}")
     if found is not None:
         model.session.check(found)
     if run_dir is None:
@@ -71,9 +74,12 @@ def _settings(args: argparse.Namespace, found: Checkpoint | None) -> dict[str, A
         "epochs": args.epochs,
         "steps": args.steps,
         "device": args.device,
+        "stack_layers": args.stack_layers,
         "passes": _passes(args),
     }
-    before = found.meta["settings"] if found else {"backend": "numpy", "set": {}}
+    before = (
+        found.meta["settings"] if found else {"backend": "numpy", "set": {}, "stack_layers": False}
+    )
     if args.epochs or args.steps:
         before = {**before, "epochs": None, "steps": None}
     if args.backend:

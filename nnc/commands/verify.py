@@ -12,7 +12,7 @@ from rich.console import Console
 
 from nnc import backend as backends
 from nnc.backend import Backend
-from nnc.commands.output import print_diagnostics
+from nnc.commands.output import print_diagnostics, print_remarks
 from nnc.commands.tables import print_table
 from nnc.elaborate import load
 from nnc.language.diagnostics import NncError
@@ -37,7 +37,12 @@ def run(args: argparse.Namespace) -> int:
     program = load(args.file, overrides=dict(args.set))
     names = program.trainings if args.train is None else [args.train]
     pipeline = Pipeline(select(args.passes, args.no_pass, args.fast_math))
-    trainings = [program.training(name, pipeline=pipeline) for name in names or [None]]
+    trainings = [
+        program.training(name, stack_layers=args.stack_layers, pipeline=pipeline)
+        for name in names or [None]
+    ]
+    for training in trainings:
+        print_remarks(training.remarks)
     console = Console(file=sys.stderr)
     reports = []
     for training in trainings:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from nnc.elaborate.alone import check_alone
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import Context, Naming, World
 from nnc.elaborate.data import Data
+from nnc.elaborate.layers import Stacking, Unstackable
 from nnc.elaborate.module import Module
 from nnc.elaborate.names import unknown_names
 from nnc.elaborate.train import TrainBuilder
@@ -91,25 +93,29 @@ class Compiled:
         seed: int | None = None,
         epochs: int | None = None,
         steps: int | None = None,
+        stack_layers: bool = False,
         pipeline: Pipeline = STANDARD,
     ) -> Training:
         """The graphs of one `train` section, on the way through `pipeline`.
 
-        Raises `NncError` with every error in it.
+        With `stack_layers` a `repeat` of equal layers is a loop, and its weights are stacks.
+        Raises `NncError` with every error in the section.
         """
         if self.module.faults:
             raise NncError(*self.diagnose())
         section = self._train_section(name)
+        build = partial(
+            TrainBuilder,
+            self.module,
+            section,
+            seed=seed,
+            epochs=epochs,
+            steps=steps,
+            pipeline=pipeline,
+        )
         try:
-            with at_work():
-                return TrainBuilder(
-                    self.module,
-                    section,
-                    seed=seed,
-                    epochs=epochs,
-                    steps=steps,
-                    pipeline=pipeline,
-                ).build()
+            with at_work(), pipeline.phase("elaborate"):
+                return _stacked(build) if stack_layers else build().build()
         except (NncError, Poisoned) as failure:
             own = getattr(failure, "diagnostics", ())
             raise NncError(*_distinct([*own, *self.diagnose()])) from None
@@ -141,6 +147,23 @@ class Compiled:
         fresh = Compiled(self.source, data.root, self.given, data.seed, data.roots, lenient=True)
         with at_work():
             return _diagnose(fresh)
+
+
+def _stacked(build: Callable[..., TrainBuilder]) -> Training:
+    """A training whose layers are stacked, but for those of a `repeat` that does not allow it."""
+    stacking = Stacking()
+    while True:
+        try:
+            training = build(stacking=stacking).build()
+        except Unstackable as found:
+            stacking.unrolled[found.span] = found.reason
+        except NncError as failure:
+            training = build().build()  # raises the error where it is one of the program
+            training.remarks = [f"every `repeat` stays unrolled: {failure.diagnostics[0].message}"]
+            return training
+        else:
+            training.remarks = stacking.remarks()
+            return training
 
 
 def _diagnose(compiled: Compiled) -> list[Diagnostic]:

@@ -8,11 +8,12 @@ values, which instances exist) is in `World`, shared by all graphs of one `train
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nnc.elaborate.layers import Layers, Stacking, Unstackable, element, layer_name
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
     Host,
@@ -52,7 +53,7 @@ class Naming:
     `names` gives for each static call, by its offset, its name in the body and inside its `let`.
     Which of the two holds shows only after the `let` is evaluated: where its value is a stage,
     `active` is set and the places stand below the `let`'s name.  The prefix may be an instance
-    whose own name is not known yet.
+    whose own name is not known yet; `stacks` are what the stars in it stand for.
     """
 
     def __init__(
@@ -61,18 +62,20 @@ class Naming:
         names: dict[int, tuple[str, str]],
         let: str = "",
         owns: bool = True,
+        stacks: tuple[Layers, ...] = (),
     ):
         self.prefix = prefix
         self.names = names
         self.let = let
         self.owns = owns
+        self.stacks = stacks
         self.active = False
 
     def within(self, let: str) -> Naming:
         """For the value of `let NAME = ...` in the same body."""
-        return Naming(self.prefix, self.names, let, self.owns)
+        return Naming(self.prefix, self.names, let, self.owns, self.stacks)
 
-    def path(self, place: tuple[str, str], iteration: tuple[int | str, ...] = ()) -> str:
+    def path(self, place: tuple[str, str], iteration: tuple[Any, ...] = ()) -> str:
         in_body, in_let = place
         name = f"{self.let}.{in_let}" if self.active else in_body
         suffix = "".join(f".{i}" for i in iteration)
@@ -97,6 +100,8 @@ class World:
     state: dict[str, StateEntry] = field(default_factory=dict)
     names: dict[str, tuple[str | None, ...]] = field(default_factory=dict)  # axis labels of state
     declared: dict[str, Span] = field(default_factory=dict)
+    layers: dict[str, tuple[Layers, ...]] = field(default_factory=dict)  # of paths with stars
+    initial: dict[Hashable, Graph] = field(default_factory=dict)  # by what they compute
     applications: dict[str, Application] = field(default_factory=dict)
     called: set[str] = field(default_factory=set)  # names of the blocks and functions that ran
     origins: dict[tuple[Source, int, str], Origin] = field(default_factory=dict)
@@ -108,6 +113,7 @@ class World:
     steps: int | None = None
     epochs: int | None = None
     steps_per_epoch: int | None = None
+    stacking: Stacking | None = None  # where a `repeat` may become a loop
 
     @staticmethod
     def buffer_path(cx: Context, name: str) -> str:
@@ -130,11 +136,16 @@ class Counting:
 
 @dataclass
 class Frame:
-    """A graph under construction; inner frames capture values of outer ones."""
+    """A graph under construction; inner frames capture values of outer ones.
+
+    The body of a loop over `layers` has slices of outer values besides, its `elements`.
+    """
 
     builder: Builder
     captures: dict[Value, Tensor] = field(default_factory=dict)
     counting: Counting | None = None
+    layers: Layers | None = None
+    elements: dict[Value, Tensor] = field(default_factory=dict)
 
     numbers: dict[str, int] = field(default_factory=dict)  # how often a name was wanted
 
@@ -148,6 +159,25 @@ class Frame:
             name = f"{hint}_{self.numbers[hint]}"
         self.numbers[name] = 1
         return name
+
+    def capture(self, outer: Tensor) -> Tensor:
+        """`outer`, of the frame around, as this one sees it."""
+        inner = self.captures.get(outer.value)
+        if inner is None:
+            hint = outer.builder.graph.producer(outer.value).name or "captured"
+            inner = self.builder.input(self.new_name(hint), outer.type, "capture")
+            self.captures[outer.value] = inner
+        return inner
+
+    def element(self, outer: Tensor) -> Tensor:
+        """The slice of `outer`, of the frame around, that belongs to the round of this one."""
+        inner = self.elements.get(outer.value)
+        if inner is None:
+            type = outer.type.with_shape(outer.shape[1:])
+            name = self.new_name(layer_name(outer.builder.graph.producer(outer.value)))
+            inner = self.builder.input(name, type, "element")
+            self.elements[outer.value] = inner
+        return inner
 
     def captured(self, inner: Tensor) -> Value | None:
         """The value outside that `inner` stands for."""
@@ -165,7 +195,9 @@ class Context:
         self.counter = "step"
         self.path = ""
         self.naming = Naming("", {})
-        self.iteration: tuple[int, ...] = ()
+        self.iteration: tuple[Any, ...] = ()
+        self.stacks: tuple[Layers, ...] = ()  # what the stars in `path` stand for
+        self.tags: dict[str, Tensor] = {}  # of streams, by their paths with stars
         self.inputs: dict[str, Tensor] = {}
         self.scalars: dict[str, HostExpr] = {}
         self.buffers: dict[str, TensorValue] = {}
@@ -330,10 +362,14 @@ class Context:
 
     def input(self, name: str, type: TensorType, kind: str) -> Tensor:
         """The root graph's input `name`, made when it is first asked for; local to this body."""
+        return self.local(self.root_input(name, type, kind))
+
+    def root_input(self, name: str, type: TensorType, kind: str) -> Tensor:
+        """The root graph's input `name`, made when it is first asked for."""
         if name not in self.inputs:
             with self.root.at(self.builder.origin):
                 self.inputs[name] = self.root.input(name, type, kind)
-        return self.local(self.inputs[name])
+        return self.inputs[name]
 
     def local(self, tensor: Tensor) -> Tensor:
         """`tensor` as the graph being written sees it."""
@@ -345,13 +381,7 @@ class Context:
                 self.user_span(self.calls[-1][1]) if self.calls else None,
             )
         for frame in self.frames[depth + 1 :]:
-            inner = frame.captures.get(tensor.value)
-            if inner is None:
-                hint = tensor.builder.graph.producer(tensor.value).name or "captured"
-                name = frame.new_name(hint)
-                inner = frame.builder.input(name, tensor.type, "capture")
-                frame.captures[tensor.value] = inner
-            tensor = inner
+            tensor = frame.capture(tensor)
         return tensor
 
     def localize(self, value: Any) -> Any:
@@ -427,6 +457,7 @@ class Context:
         seed = self.input_scalar("seed", HostVar("seed"), "u64")
         step = zero if self.initializing else self.input_scalar("draw", HostVar("draw"), "u64")
         iteration = zero if self.draw_iteration is None else self.local(self.draw_iteration)
+        self.require_own_round("draws random numbers for a place that all rounds share")
         return self.emit(
             span,
             "random_bits",
@@ -434,10 +465,33 @@ class Context:
             step,
             iteration,
             zero,
+            *self._stream_tag(path),
             path=path,
             ordinal=ordinal,
             shape=tuple(shape),
         )
+
+    def _stream_tag(self, path: str) -> tuple[Tensor, ...]:
+        """What tells the streams of `path` apart where it has stars."""
+        if not self.stacks:
+            return ()
+        if path not in self.tags:
+            sizes = tuple(layers.count for layers in self.stacks)
+            self.tags[path] = self.root.emit("stream_tags", path=path, sizes=sizes)
+        return (self.local(element(self, self.tags[path], self.stacks)),)
+
+    def require_own_round(self, what: str) -> None:
+        """Unroll a `repeat` around whose rounds the place at hand does not belong to."""
+        for frame in self.frames:
+            layers = frame.layers
+            if layers is not None and not any(layers is own for own in self.stacks):
+                raise Unstackable(layers.span, f"its body {what}")
+
+    def refuse_layers(self, what: str) -> None:
+        """Unroll a `repeat` whose body does what rounds at once cannot."""
+        for frame in reversed(self.frames):
+            if frame.layers is not None:
+                raise Unstackable(frame.layers.span, f"its body {what}")
 
     def input_scalar(self, name: str, expr: HostExpr, dtype: str) -> Tensor:
         self.scalars.setdefault(name, expr)

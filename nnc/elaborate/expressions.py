@@ -271,13 +271,16 @@ def iterations(
             cx.check_growth(before, len(rounds), head.span)
 
 
+def repeat_count(cx: Context, expr: tree.Repeat, scope: Scope) -> int:
+    count = cx.eval(expr.count, scope)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise error("E0253", f"`repeat` needs a count; this is {describe(count)}", expr.count.span)
+    return count
+
+
 def _rounds(cx: Context, expr: tree.Repeat | tree.For, scope: Scope) -> Iterator[tuple[int, Scope]]:
     if isinstance(expr, tree.Repeat):
-        count = cx.eval(expr.count, scope)
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise error(
-                "E0253", f"`repeat` needs a count; this is {describe(count)}", expr.count.span
-            )
+        count = repeat_count(cx, expr, scope)
         cx.spend(count, expr.count.span)
         for number in range(count):
             yield number, Scope(scope, "repeat")

@@ -65,6 +65,7 @@ def attribute(cx: Context, value: Any, expr: tree.Attribute, scope: Scope) -> An
 def _inside(cx: Context, path: str, name: str, span: Span) -> Any:
     """A weight, or what stands below an instance."""
     inner, start = f"{path}.{name}", path + "."
+    cx.refuse_layers(f"reads `{name}` of an instance")
     for given in reversed(cx.overrides):
         if inner in given:
             return cx.localize(given[inner])

@@ -9,6 +9,7 @@ from typing import Any
 from nnc.elaborate.arguments import Args, bind_parameters
 from nnc.elaborate.calls import INVOKE, invoke
 from nnc.elaborate.context import Application, Context, Frame, Naming
+from nnc.elaborate.layers import stacks_of
 from nnc.elaborate.places import place_names
 from nnc.elaborate.results import checked_result, made_here
 from nnc.elaborate.scope import Scope
@@ -49,7 +50,8 @@ def static_call(cx: Context, block: BlockValue, args: Args, span: Span) -> Templ
                 f"{block.name}(...)`; static values do not depend on tensors",
             )
     names = cx.naming.names.get(span.start, ("", ""))
-    template = Template(block, {}, cx.naming, names, span, cx.iteration)
+    stacks = stacks_of(cx.naming.stacks, cx.iteration)
+    template = Template(block, {}, cx.naming, names, span, cx.iteration, stacks=stacks)
     scope = Scope(block.scope, "static")
     with cx.calling(block.name, span):
         owner = f"`{block.name}`"
@@ -99,7 +101,7 @@ def _apply_as_call(cx: Context, template: Template, args: Args, span: Span) -> A
         cx.frames.pop()
     captures = [Tensor(cx.builder, value) for value in captured]
     outside = dict(zip(map(id, made), _call(cx, span, body, operands + captures), strict=True))
-    return _mapped(result, lambda leaf: replace(leaf, tensor=outside[id(leaf)]))
+    return mapped(result, lambda leaf: replace(leaf, tensor=outside[id(leaf)]))
 
 
 def _call(cx: Context, span: Span, body: Graph, operands: list[Tensor]) -> Sequence[Tensor]:
@@ -108,11 +110,12 @@ def _call(cx: Context, span: Span, body: Graph, operands: list[Tensor]) -> Seque
     return results
 
 
-def _mapped(value: Any, change: Callable[[TensorValue], TensorValue]) -> Any:
+def mapped(value: Any, change: Callable[[TensorValue], TensorValue]) -> Any:
+    """`value` with every tensor in it changed, in order."""
     if isinstance(value, TupleValue):
-        return value.map(lambda item: _mapped(item, change))
+        return value.map(lambda item: mapped(item, change))
     if isinstance(value, ListValue):
-        return ListValue(tuple(_mapped(item, change) for item in value.values))
+        return ListValue(tuple(mapped(item, change) for item in value.values))
     return change(value) if isinstance(value, TensorValue) else value
 
 
@@ -121,12 +124,13 @@ def _apply_inline(cx: Context, template: Template, args: Args, span: Span) -> An
     scope = Scope(template.block.scope, "block")
     for parameter in definition.static:
         scope.bindings[parameter.name] = template.static[parameter.name]
-    path = template.path
-    naming = Naming(path, place_names(definition.body))
+    path, stacks = template.path, template.stacks
+    naming = Naming(path, place_names(definition.body), stacks=stacks)
     owner = f"`{definition.name}`"
     with (
         cx.calling(definition.name, span),
-        cx.assigned(path=path, naming=naming, iteration=(), frozen=cx.frozen + template.frozen),
+        cx.assigned(path=path, naming=naming, iteration=(), stacks=stacks),
+        cx.assigned(frozen=cx.frozen + template.frozen),
         _overridden(cx, template),
     ):
         if definition.inputs is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.layers import stacks_of
 from nnc.elaborate.places import place_names
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import BlockValue, ListValue, Part, Stage, Template, TupleValue
@@ -54,7 +55,10 @@ def _as_layer(cx: Context, name: tree.Name, expr: tree.Expr, stage: Stage, scope
         return stage  # it owns nothing
     inside = next((part.scope for part in stage.parts if isinstance(part, Part)), scope)
     block = tree.Block("block", name.id, (), None, None, expr, "", expr.span, name.span)
-    return Template(BlockValue(block, inside), {}, cx.naming, ("", ""), expr.span, cx.iteration)
+    stacks = stacks_of(cx.naming.stacks, cx.iteration)
+    return Template(
+        BlockValue(block, inside), {}, cx.naming, ("", ""), expr.span, cx.iteration, stacks=stacks
+    )
 
 
 def _belongs(part: Any, naming: Naming) -> bool:

@@ -94,10 +94,13 @@ def mentions_placeholder(expr: Any) -> bool:
 
 def _control_stage(cx: Context, value: Any, expr: Any, scope: Scope) -> Any:
     from nnc.elaborate.expressions import branch, iterations
+    from nnc.elaborate.stacked import may_stack, repeat_stacked
 
     if isinstance(expr, tree.If):
         taken = branch(cx, expr, scope)
         return value if taken is None else pipe_into(cx, value, taken, scope)
+    if isinstance(expr, tree.Repeat) and may_stack(cx, expr):
+        return repeat_stacked(cx, value, expr, scope)
     for number, inner in iterations(cx, expr, scope):
         with cx.assigned(iteration=(*cx.iteration, number)):
             value = pipe_into(cx, value, expr.body, inner)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from nnc.elaborate.context import MAX_PARAMETERS, MAX_WEIGHTS, Context
+from nnc.elaborate.layers import element, in_rounds
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import declared_type
 from nnc.elaborate.values import Deferred, Host, Poison, Poisoned, TensorValue, describe, is_number
+from nnc.ir.builder import Tensor
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph
 from nnc.ir.program import StateEntry
@@ -15,6 +17,7 @@ from nnc.ir.types import SHORT_FLOATS, TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Label, NncError, error
 from nnc.language.tree import Span
+from nnc.passes.common import computation
 
 
 def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
@@ -34,30 +37,41 @@ def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
     path = cx.world.buffer_path(cx, decl.name)
     given = next((g[path] for g in reversed(cx.overrides) if path in g), None)
     if given is not None:
-        scope.define(decl.name, _as_constant(given) if cx.frozen else given, decl.span)
+        given = _as_constant(given) if cx.frozen else given
+        scope.define(decl.name, _of_round(cx, given, names), decl.span)
         return
     here = {"path": cx.path, "state_kind": cx.state_kind, "frozen": cx.frozen}
+    here["stacks"] = cx.stacks
 
     def read() -> TensorValue:
         with cx.assigned(**here):
             value = _root_value(cx, decl, path, type, names, scope)
-            return _as_constant(value) if cx.frozen and decl.kind == "param" else value
+            value = _as_constant(value) if cx.frozen and decl.kind == "param" else value
+            return _of_round(cx, value, names)
 
     if decl.kind == "buffer":
-        cx.buffers.setdefault(path, read())
+        now = cx.buffers.setdefault(path, read())
+        cx.buffers[path] = _of_round(cx, now, names)
         scope.define(decl.name, cx.buffers[path], decl.span)
     else:
         scope.define_lazy(decl.name, read, decl.span)
+
+
+def _of_round(cx: Context, value: TensorValue, names: Any) -> TensorValue:
+    """What the round at hand has of `value`, where that is a stack of layers."""
+    if not cx.stacks:
+        return value
+    return TensorValue(element(cx, value.tensor, cx.stacks), names)
 
 
 def _root_value(
     cx: Context, decl: tree.Decl, path: str, type: TensorType, names: Any, scope: Scope
 ) -> TensorValue:
     """The input of the graph that holds the entry at `path`; its first use makes the entry."""
-    entry = cx.world.state.get(path)
-    if entry is None:
+    if path not in cx.world.state:
         _first_declaration(cx, decl, path, type, names, scope)
-    elif entry.type != type and any(isinstance(dim, Poly) for dim in type.shape):
+    entry, type = cx.world.state[path], _stacked(cx, type)
+    if entry.type != type and any(isinstance(dim, Poly) for dim in type.shape):
         raise _open_size(decl, type)
     elif entry.type != type:
         raise error(
@@ -69,8 +83,13 @@ def _root_value(
             help="give each its own instance if they should not share weights",
         )
     with cx.at(decl.span):
-        cx.input(path, type, "state")
-    return TensorValue(cx.inputs[path], names)
+        root = cx.root_input(path, type, "state")
+    return TensorValue(root, cx.world.names[path])
+
+
+def _stacked(cx: Context, type: TensorType) -> TensorType:
+    """The type of an entry that holds a value of `type` for each layer."""
+    return type.with_shape((*(each.count for each in cx.stacks), *type.shape))
 
 
 def _as_constant(value: TensorValue) -> TensorValue:
@@ -86,8 +105,12 @@ def _first_declaration(
     kind = cx.state_kind or decl.kind
     known = not any(map(symbols, type.shape))  # else it stands for sizes, and makes no numbers
     init = initial_value(cx, decl.value, path, type, scope) if known else Graph(f"init {path}")
-    cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0])
-    cx.world.names[path] = names
+    init = cx.world.initial.setdefault(computation(init), init)
+    layers = tuple(each.count for each in cx.stacks)
+    type = _stacked(cx, type)
+    cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0], layers)
+    cx.world.names[path] = (*(None for _ in layers), *names)
+    cx.world.layers[path] = cx.stacks
     cx.world.declared[path] = cx.user_span(cx.calls[-1][1] if cx.calls else decl.span)
     cx.world.weights += kind != "optimizer"
     if cx.world.weights > MAX_WEIGHTS:
@@ -125,14 +148,24 @@ def initial_value(cx: Context, expr: Any, path: str, type: TensorType, scope: Sc
 
     The value of a short float is computed in f32 and rounded once.
     """
-    from nnc.elaborate.arithmetic import as_tensor
-
     graph = Graph(f"init {path}")
     inner = Context(cx.world, graph, training=False)
     inner.expected = type.with_dtype("f32") if type.dtype in SHORT_FLOATS else type
-    inner.path = path
+    inner.path, inner.stacks = path, cx.stacks
     inner.calls = list(cx.calls)
     inner.initializing = True
+
+    def value() -> Tensor:
+        return _initial_value(inner, expr, path, type, scope)
+
+    graph.outputs["value"] = in_rounds(inner, cx.stacks, expr.span, value).value
+    return graph
+
+
+def _initial_value(inner: Context, expr: Any, path: str, type: TensorType, scope: Scope) -> Tensor:
+    from nnc.elaborate.arithmetic import as_tensor
+
+    assert inner.expected is not None
     with inner.at(expr.span):
         value = inner.eval(expr, scope)
         if isinstance(value, Poison):
@@ -155,5 +188,4 @@ def initial_value(cx: Context, expr: Any, path: str, type: TensorType, scope: Sc
             raise error(
                 "E0301", f"`{path}` is {type}; its initial value is {describe(result)}", expr.span
             )
-    graph.outputs["value"] = result.tensor.value
-    return graph
+    return result.tensor

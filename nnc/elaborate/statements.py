@@ -133,7 +133,7 @@ def _set(
     paths = [_target(cx, name, scope) for name in statement.names]
     if not cx.training or cx.frozen:
         return
-    if len(cx.frames) > 1:
+    if any(frame.layers is None for frame in cx.frames[1:]):
         raise error("E0243", "a buffer cannot be set inside `scan`", statement.span)
     values = _values(cx, statement, scope)
     for name, path, new in zip(statement.names, paths, values, strict=True):
@@ -209,6 +209,7 @@ def _write_buffer(cx: Context, name: tree.Name, path: str, new: Any, scope: Scop
     from nnc.elaborate.arithmetic import as_tensor
 
     old = cx.buffers[path]
+    cx.require_own_round("sets a buffer that all rounds share")
     value = as_tensor(cx, new, old.dtype, name.span)
     if value.rank < old.rank:
         value = old.with_tensor(value.tensor.expand(old.shape))

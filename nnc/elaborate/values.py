@@ -20,6 +20,7 @@ from nnc.language.tree import Span
 
 if TYPE_CHECKING:
     from nnc.elaborate.context import Naming
+    from nnc.elaborate.layers import Layers
     from nnc.elaborate.scope import Binding, Scope
 
 
@@ -182,9 +183,10 @@ class Template:
     naming: Naming
     place: tuple[str, str]  # its name in the body, and inside its `let`
     span: Span
-    iteration: tuple[int | str, ...] = ()
+    iteration: tuple[Any, ...] = ()  # numbers, names of fields, and `Layers`
     override: dict[str, TensorValue] = field(default_factory=dict)
     frozen: bool = False
+    stacks: tuple[Layers, ...] = ()  # what the stars in its path stand for
 
     @property
     def path(self) -> str:
@@ -203,7 +205,7 @@ class Part:
     expr: tree.Expr
     scope: Scope
     naming: Naming
-    iteration: tuple[int, ...]
+    iteration: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class Dialect:
     #: functions that every file has: `from_numpy` and `to_numpy`, where they are not the identity,
     #: and what decorators refer to
     preamble: tuple[Callable[..., Any], ...] = ()
+    #: functions that the file calls when it is imported
+    start: tuple[Callable[..., Any], ...] = ()
     #: names that the file defines at its top, with their values as they print
     constants: Mapping[str, str] = {}
     #: kind of function ("step", "batch", "finish", "forward") -> the lines before its `def`
@@ -110,6 +112,12 @@ class Dialect:
     def forward(self, training: Training, forward: Forward, name: str) -> str | None:
         """The function `name` for inference, where it is not printed from its graph."""
         return None
+
+    def step_printer(self) -> type[Printer]:
+        """What prints the statements of a step."""
+        from nnc.emit.function import Printer
+
+        return Printer
 
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         """Print updates that are alike: each as a loop over the paths."""

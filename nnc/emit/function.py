@@ -7,7 +7,7 @@ Broadcasts vanish where NumPy's rules do them: an elementwise op reads past them
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nnc.emit.dialect import Dialect, Helper, Site
@@ -166,12 +166,15 @@ class Printer:
         self.uses: Counter[Value] = Counter()
         self.takers: dict[Value, str] = {}
         self.commented = True
+        self.made: dict[Hashable, str] = {}  # what a statement made that others can use
         self.nameless: set[int] = set()  # nodes whose own name does not suit
 
     def inside(self, graph: Graph, deeper: int = 0) -> Printer:
         """A printer of another graph at this place of the same function."""
         depth = self.depth + deeper
-        return Printer(graph, self.dialect, self.names, self.helper, self.body, depth)
+        inner = type(self)(graph, self.dialect, self.names, self.helper, self.body, depth)
+        inner.commented = self.commented
+        return inner
 
     # ------------------------------------------------------------ values
     def bind(self, value: Value, expr: Expr) -> None:

@@ -34,14 +34,18 @@ class Context:
 
 
 def start(
-    context: Context, graph: Graph, targets: Iterable[Value], parameters: Iterable[str] = ()
+    context: Context,
+    graph: Graph,
+    targets: Iterable[Value],
+    parameters: Iterable[str] = (),
+    printing: type[Printer] = Printer,
 ) -> tuple[Printer, list[Node]]:
     """A printer whose inputs are bound, and the nodes it has to print."""
     targets = list(targets)
     nodes = needed(graph, targets)
     taken = {*context.dialect.taken, *parameters, *map(size_name, sizes_in(graph))}
     names = Names(taken, context.prefix)
-    printer = Printer(graph, context.dialect, names, context.helper, Body())
+    printer = printing(graph, context.dialect, names, context.helper, Body())
     bind_inputs(printer, graph, {node.id for node in nodes})
     printer.count(nodes, targets)
     return printer, nodes
@@ -71,7 +75,7 @@ def step_function(context: Context, step: Step, name: str) -> str:
     holes = [hole for loop in loops for member in loop.members for hole in member.holes]
     shared = [value for loop in loops for value in loop.shared]
     targets = [*results.values(), *holes, *straight.values(), *shared]
-    printer, nodes = start(context, graph, targets)
+    printer, nodes = start(context, graph, targets, (), context.dialect.step_printer())
     forward = [value for name, value in results.items() if name != "skipped"]
     for title, members in sections(graph, nodes, forward):
         printer.body.section(title)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
 from nnc.emit.dialect import Dialect, Helper
@@ -33,9 +34,29 @@ class Draw:
     statements: tuple[str, ...]
     result: str
 
-    @property
+    def of(self, entry: StateEntry) -> Draw:
+        """The same for another entry with the same initializer."""
+        return self if entry is self.entry else replace(self, entry=entry)
+
+    @cached_property
     def text(self) -> str:
         return "\n".join([*self.statements, f"return {self.result}"])
+
+    @cached_property
+    def literals(self) -> list[Literal]:
+        return literals(self.text)
+
+    @cached_property
+    def skeleton(self) -> str:
+        """The text with its literals left out; a shape of any rank is one literal."""
+        return self.with_literals(["\0"] * len(self.literals))
+
+    def with_literals(self, replacements: Sequence[str]) -> str:
+        parts, end = [], 0
+        for literal, replacement in zip(self.literals, replacements, strict=True):
+            parts += [self.text[end : literal.start], replacement]
+            end = literal.end
+        return "".join([*parts, self.text[end:]])
 
 
 @dataclass(frozen=True)
@@ -55,11 +76,10 @@ def init_functions(
     They are NumPy's in every file, so that all backends start from the same bits; what `init`
     returns has gone through `from_numpy` where the file has one.
     """
-    taken = dialect.taken
-    draws = [print_draw(entry, dialect.host, helper, taken) for entry in entries]
+    draws = print_draws(entries, dialect.host, helper, dialect.taken)
     groups: dict[str, list[Draw]] = {}
     for draw in draws:
-        groups.setdefault(skeleton(draw.text), []).append(draw)
+        groups.setdefault(draw.skeleton, []).append(draw)
     functions: list[str] = []
     values: dict[str, str] = {}
     for group in groups.values():
@@ -101,8 +121,25 @@ def converted(state: str, dialect: Dialect) -> str:
 
 def initializer_name(graph: Graph) -> str:
     """What the function of an initializer is called, by the ops that tell it from others."""
-    ops = {node.op for node in graph}
+    ops = ops_in(graph)
     return next((name for op, name in KINDS.items() if op in ops), "draw")
+
+
+def ops_in(graph: Graph) -> set[str]:
+    """The ops of a graph and of the bodies in it."""
+    inner = (ops_in(node.attrs["body"]) for node in graph if "body" in node.attrs)
+    return {node.op for node in graph}.union(*inner)
+
+
+def print_draws(
+    entries: Sequence[StateEntry], dialect: Dialect, helper: Helper, taken: frozenset[str]
+) -> list[Draw]:
+    """What each entry begins as; a graph that several share is printed once."""
+    printed: dict[int, Draw] = {}
+    for entry in entries:
+        if id(entry.init) not in printed:
+            printed[id(entry.init)] = print_draw(entry, dialect, helper, taken)
+    return [printed[id(entry.init)].of(entry) for entry in entries]
 
 
 def print_draw(entry: StateEntry, dialect: Dialect, helper: Helper, taken: frozenset[str]) -> Draw:
@@ -115,7 +152,7 @@ def print_draw(entry: StateEntry, dialect: Dialect, helper: Helper, taken: froze
     nodes = needed(graph, [value])
     printer.count(nodes, [value])
     printer.print(nodes)
-    lines = tuple(text for _, text in printer.body.lines)
+    lines = tuple(INDENT * (depth - printer.depth) + text for depth, text in printer.body.lines)
     return Draw(entry, lines, printer.explicit(value))
 
 
@@ -150,22 +187,9 @@ def _is_literal(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant)
 
 
-def skeleton(text: str) -> str:
-    """`text` with its literals left out; a shape of any rank is one literal."""
-    return _with(text, ["\0"] * len(literals(text)))
-
-
-def _with(text: str, replacements: Sequence[str]) -> str:
-    parts, end = [], 0
-    for literal, replacement in zip(literals(text), replacements, strict=True):
-        parts += [text[end : literal.start], replacement]
-        end = literal.end
-    return "".join([*parts, text[end:]])
-
-
 def shared_function(name: str, group: list[Draw]) -> tuple[str, dict[str, str]]:
     """A function for a group of draws, and the call that each entry makes of it."""
-    columns = list(zip(*([x.text for x in literals(draw.text)] for draw in group), strict=True))
+    columns = list(zip(*([x.text for x in draw.literals] for draw in group), strict=True))
     parameters: dict[tuple[str, ...], str] = {}
     counts: dict[str, int] = {}
     sizes = tuple(str(_count(draw.entry.type.shape)) for draw in group)
@@ -182,7 +206,7 @@ def shared_function(name: str, group: list[Draw]) -> tuple[str, dict[str, str]]:
                 counts[wish] = counts.get(wish, 0) + 1
                 parameters[column] = wish if counts[wish] == 1 else f"{wish}_{counts[wish]}"
             replacements.append(parameters[column])
-    lines = [INDENT + line for line in _with(group[0].text, replacements).split("\n")]
+    lines = [INDENT + line for line in group[0].with_literals(replacements).split("\n")]
     head = f"def {name}({', '.join(['seed', *parameters.values()])}):"
     doc = f'{INDENT}"""The initial value of a state entry."""'
     calls = {

@@ -54,7 +54,8 @@ def module_text(training: Training, dialect: Dialect) -> str:
         functions.append(special or forward_function(context, forward, name))
     functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
-    body = [*sources.definitions.values(), *functions]
+    start = "\n".join(f"{sources.add(function)}()" for function in dialect.start)
+    body = [*sources.definitions.values(), *filter(None, [start]), *functions]
     imports = import_lines(sources.imports, "\n".join(body), dialect)
     constants = [f"{name} = {value}" for name, value in dialect.settings(training).items()]
     parts = [imports, constants, program]

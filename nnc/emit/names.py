@@ -29,12 +29,13 @@ NOUNS = {
     "softmax": "p", "log_softmax": "log_p", "softmax_grad": "d_x", "log_softmax_grad": "d_x",
     "gelu_grad": "d_x", "silu_grad": "d_x", "sigmoid": "gate", "tanh": "squashed",
     "maximum": "larger", "minimum": "smaller", "iota": "counts", "pad": "padded",
-    "shift_right": "shifted",
+    "shift_right": "shifted", "stream_tags": "tags",
 }  # fmt: skip
 
 #: the results of ops of several; "" is the noun of the op
 RESULTS = {
     "max_pool": ("", "pooled_index"),
+    "gelu_with_slope": ("", "slope"),
     "layer_norm": ("", "mean", "rstd"), "layer_norm_grad": ("d_x", "d_gain", "d_bias"),
     "batch_norm": ("", "mean", "var"), "batch_norm_grad": ("d_x", "d_gain", "d_bias"),
     "attention": ("", "logsumexp"), "attention_grad": ("d_q", "d_k", "d_v"),

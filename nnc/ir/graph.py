@@ -85,6 +85,7 @@ class Graph:
     """A function from `inputs` (nodes with op `input`) to named `outputs`.
 
     `scope` is the path of the instance whose body this is, where it is the body of a `call`.
+    `is_shared` is False for a body that is known to be held by nodes of one graph alone.
     """
 
     name: str = ""
@@ -92,6 +93,7 @@ class Graph:
     inputs: list[int] = field(default_factory=list)
     outputs: dict[str, Value] = field(default_factory=dict)
     scope: str = ""
+    is_shared: bool = field(default=True, compare=False, repr=False)
     _next: int = 0
 
     # ------------------------------------------------------------ reading
@@ -141,6 +143,11 @@ class Graph:
             if data["result"] == value.index
         ]
 
+    def holders(self) -> list[Node]:
+        """The nodes that hold a body, in no special order."""
+        nodes = [data["node"] for data in self.nx._node.values()]
+        return [node for node in nodes if "body" in node.attrs]
+
     def input_named(self, name: str) -> Value:
         for id in self.inputs:
             if self.node(id).attrs["name"] == name:
@@ -184,10 +191,12 @@ class Graph:
         number = self._next if id is None else id
         node = Node(number, op, tuple(operands), dict(attrs), types, name, origin)
         self._next = max(self._next, number + 1)
-        self.nx.add_node(node.id, node=node)
+        self.nx.add_node(number, node=node)
         self._connect(node)
         if op == "input":
-            self.inputs.append(node.id)
+            self.inputs.append(number)
+        if "body" in node.attrs:
+            node.attrs["body"].is_shared = True
         return node
 
     def set_operands(self, node: Node, operands: Iterable[Value]) -> None:
@@ -225,21 +234,37 @@ class Graph:
         self.nx.remove_node(id)
 
     def copy(self) -> Graph:
-        """A copy that shares no node with this one; bodies, which never change, are shared."""
+        """A copy that shares no node with this one; it shares the bodies."""
         other = Graph(self.name, inputs=list(self.inputs), outputs=dict(self.outputs))
         other.scope = self.scope
         other._next = self._next
-        for id, data in self.nx.nodes(data=True):
+        for id, data in self.nx._node.items():
             n: Node = data["node"]
             copied = Node(n.id, n.op, n.operands, n.attrs, n.types, n.name, n.origin)
             other.nx.add_node(id, node=copied)
-        other.nx.add_edges_from(self.nx.edges(keys=True, data=True))
+            if "body" in n.attrs:
+                n.attrs["body"].is_shared = True
+        # as in the original, so that readers keep their order
+        for source, consumers in self.nx._succ.items():
+            for consumer, edges in consumers.items():
+                own = {key: dict(data) for key, data in edges.items()}
+                other.nx._succ[source][consumer] = own
+        for consumer, sources in self.nx._pred.items():
+            for source in sources:
+                other.nx._pred[consumer][source] = other.nx._succ[source][consumer]
         return other
 
+    # What `nx.add_edge` and `nx.remove_edge` do, without their questions.
     def _connect(self, node: Node) -> None:
+        successors, sources = self.nx._succ, self.nx._pred[node.id]
         for key, value in enumerate(node.operands):
-            self.nx.add_edge(value.node, node.id, key=key, result=value.index)
+            edges = sources.get(value.node)
+            if edges is None:
+                edges = sources[value.node] = successors[value.node][node.id] = {}
+            edges[key] = {"result": value.index}
 
     def _disconnect(self, node: Node) -> None:
-        edges = [(v.node, node.id, key) for key, v in enumerate(node.operands)]
-        self.nx.remove_edges_from(edges)
+        sources = self.nx._pred[node.id]
+        for source in sources:
+            del self.nx._succ[source][node.id]
+        sources.clear()

@@ -30,13 +30,31 @@ def is_result(output: str) -> bool:
 
 @dataclass
 class StateEntry:
-    """One array of the state; `init` maps the u64 scalar input `seed` to the output `value`."""
+    """One array of the state; `init` maps the u64 scalar input `seed` to the output `value`.
+
+    A path with stars stands for all that have numbers there: what they hold lies in one array,
+    whose first axes are `layers`.
+    """
 
     path: str
     type: TensorType
     kind: str  # "param", "buffer", "optimizer" or "scale"
     init: Graph
     origin: Origin | None = None
+    layers: tuple[int, ...] = ()
+
+    @property
+    def paths(self) -> list[str]:
+        """All that the path stands for, the last number counting fastest."""
+        return numbered(self.path, self.layers)
+
+
+def numbered(path: str, layers: tuple[int, ...]) -> list[str]:
+    """`path` with each choice of numbers below `layers` for its stars."""
+    paths = [path]
+    for size in layers:
+        paths = [one.replace("*", str(number), 1) for one in paths for number in range(size)]
+    return paths
 
 
 @dataclass
@@ -143,6 +161,7 @@ class Training:
     loads: list[Load] = field(default_factory=list)
     file: str = ""
     doc: str = ""
+    remarks: list[str] = field(default_factory=list)  # what was asked for and could not be done
     pipeline: Any = None  # the nnc.passes.pipeline.Pipeline to go through; None: the default
 
     def graphs(self) -> Iterator[Graph]:

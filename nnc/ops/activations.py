@@ -144,6 +144,25 @@ define(
 )
 
 
+def _gelu_with_slope(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return x * _share(x), _gelu_grad(np.ones_like(x), x)
+
+
+def _gelu_with_slope_decompose(x: Tensor) -> tuple[Tensor, Tensor]:
+    share = _share_of(x)
+    return x * share, share + x * ((x * x * -0.5).emit("exp") * DENSITY)
+
+
+define(
+    "gelu_with_slope",
+    infer=lambda x: (_float_like("gelu_with_slope")(x),) * 2,
+    evaluate=_gelu_with_slope,
+    vjp=vjp_of_parts(_gelu_with_slope_decompose),
+    decompose=_gelu_with_slope_decompose,
+    doc="The gelu of x, and its derivative there.",
+)
+
+
 # ------------------------------------------------------------------------------------------ silu
 def _silu_grad(dy: np.ndarray, x: np.ndarray) -> np.ndarray:
     s = _sigmoid(x)

@@ -21,6 +21,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from nnc.ir.dims import equal
 from nnc.ir.types import TensorType, same_shape
+from nnc.ops.blocks import in_threads, narrow_times_narrow, times_narrow
 from nnc.ops.registry import OpError, family
 from nnc.ops.spatial import (
     Dims,
@@ -112,8 +113,10 @@ def _conv(
     groups: int,
 ) -> np.ndarray:
     size, (per_group, features) = w.shape[:-2], w.shape[-2:]
-    x = pad_array(x, low, high)
-    out = _conv_lengths(x, size, stride, dilation)
+    shape = padded_shape(x.shape, low, high)
+    out = _conv_lengths(shape, size, stride, dilation)
+    if groups > 1:
+        x = pad_array(x, low, high)
     if per_group == 1 and groups > 1:
         y = np.zeros((x.shape[0], *out, groups, features // groups), x.dtype)
         for tap, view in tap_views(x, out, size, stride, dilation):
@@ -123,9 +126,13 @@ def _conv(
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         return _join_groups(columns @ _matrix(w, groups), (x.shape[0], *out))
     y, matrix = np.empty((x.shape[0], *out, features), x.dtype), w.reshape(-1, features)
-    for part in _parts(x.shape[0], prod(out) * len(matrix) * x.itemsize):
-        windows = _windows(x[part], out, size, stride, dilation)
-        np.matmul(windows.reshape(-1, len(matrix)), matrix, out=y[part].reshape(-1, features))
+
+    def convolve(part: slice) -> None:
+        windows = _windows(pad_array(x[part], low, high), out, size, stride, dilation)
+        rows = windows.reshape(-1, len(matrix))
+        times_narrow(rows, matrix, out=y[part].reshape(-1, features))
+
+    in_threads(convolve, _parts(x.shape[0], prod(out) * len(matrix) * x.itemsize))
     return y
 
 
@@ -149,11 +156,21 @@ def _conv_input_grad(
         turned = np.flip(w, tuple(range(len(size)))).swapaxes(-1, -2)
         return _conv(dy, turned, stride=stride, dilation=dilation, low=before, high=after, groups=1)
     dx = np.zeros(padded_shape(shape, low, high), dy.dtype)
-    if per_group == 1 and groups > 1:
+    if groups == 1:  # a product for each tap is faster than one and a pass over all its windows
+
+        def spread(part: slice) -> None:
+            rows = dy[part].reshape(-1, features)
+            product = np.empty((*dy[part].shape[:-1], per_group), dy.dtype)
+            for tap, view in tap_views(dx[part], out, size, stride, dilation):
+                times_narrow(rows, w[tap].T, out=product.reshape(-1, per_group))
+                view += product
+
+        in_threads(spread, _parts(dy.shape[0], prod(out) * per_group * dy.itemsize))
+    elif per_group == 1:
         dy = dy.reshape((*dy.shape[:-1], groups, features // groups))
         for tap, view in tap_views(dx, out, size, stride, dilation):
             view += np.einsum("...gm,gm->...g", dy, w[tap].reshape(groups, -1))
-    else:  # a product for each tap is faster than one product and a pass over all its windows
+    else:
         split = _split_groups(dy, groups)
         for tap, view in tap_views(dx, out, size, stride, dilation):
             columns = split @ np.swapaxes(_matrix(w[tap], groups), -1, -2)
@@ -173,8 +190,9 @@ def _conv_filter_grad(
     groups: int,
 ) -> np.ndarray:
     size, (per_group, features) = shape[:-2], shape[-2:]
-    x = pad_array(x, low, high)
     out = dy.shape[1:-1]
+    if groups > 1:
+        x = pad_array(x, low, high)
     if per_group == 1 and groups > 1:
         dw = np.empty((*size, groups, features // groups), x.dtype)
         dy = dy.reshape((-1, groups, features // groups))
@@ -185,15 +203,22 @@ def _conv_filter_grad(
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         split = np.swapaxes(columns, -1, -2) @ _split_groups(dy, groups)
         return np.moveaxis(split, 0, -2).reshape(shape)  # from [G, K * C / G, O / G]
-    dw = np.zeros((prod(shape[:-1]), features), x.dtype)
-    for part in _parts(x.shape[0], prod(out) * len(dw) * x.itemsize):
-        windows = _windows(x[part], out, size, stride, dilation)
-        dw += windows.reshape(-1, len(dw)).T @ dy[part].reshape(-1, features)
-    return dw.reshape(shape)
+    depth = prod(shape[:-1])
+    parts = list(_parts(x.shape[0], prod(out) * depth * x.itemsize))
+    dws = np.zeros((len(parts), depth, features), x.dtype)
+
+    def correlate(number: int) -> None:
+        part = parts[number]
+        windows = _windows(pad_array(x[part], low, high), out, size, stride, dilation)
+        rows = windows.reshape(-1, depth)
+        dws[number] = narrow_times_narrow(rows, dy[part].reshape(-1, features))
+
+    in_threads(correlate, range(len(parts)))
+    return np.add.reduce(dws).reshape(shape)
 
 
-def _conv_lengths(x: np.ndarray, size: Ints, stride: Ints, dilation: Ints) -> Ints:
-    lengths = zip(x.shape[1:-1], size, stride, dilation, strict=True)
+def _conv_lengths(shape: Ints, size: Ints, stride: Ints, dilation: Ints) -> Ints:
+    lengths = zip(shape[1:-1], size, stride, dilation, strict=True)
     return tuple((length - (k - 1) * d - 1) // s + 1 for length, k, s, d in lengths)
 
 

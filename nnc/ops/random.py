@@ -28,14 +28,15 @@ def _random_bits_infer(
     step: TensorType,
     iteration: TensorType,
     offset: TensorType,
-    *,
+    *tag: TensorType,
     path: str,
     ordinal: int,
     shape: tuple[Dim, ...],
 ) -> TensorType:
-    for name, type in zip(
-        ("seed", "step", "iteration", "offset"), (seed, step, iteration, offset), strict=True
-    ):
+    names = ("seed", "step", "iteration", "offset", "tag")
+    if len(tag) > 1:
+        raise OpError(f"a random draw has one tag, not {len(tag)}")
+    for name, type in zip(names, (seed, step, iteration, offset, *tag), strict=False):
         if type != TensorType("u64"):
             raise OpError(f"the {name} of a random draw is a u64 scalar, not {type}")
     return TensorType("u32", tuple(shape))
@@ -46,13 +47,14 @@ def _random_bits(
     step: np.ndarray,
     iteration: np.ndarray,
     offset: np.ndarray,
-    *,
+    *tag: np.ndarray,
     path: str,
     ordinal: int,
     shape: tuple[int, ...],
 ) -> np.ndarray:
+    stream = int(tag[0]) if tag else path
     words = streams.bits32(
-        int(seed), path, ordinal, int(step), int(iteration), int(offset), count=prod(shape)
+        int(seed), stream, ordinal, int(step), int(iteration), int(offset), count=prod(shape)
     )
     return words.reshape(shape)
 
@@ -62,7 +64,22 @@ define(
     infer=_random_bits_infer,
     evaluate=_random_bits,
     zero_gradient=True,
-    doc="u32 words of `shape`, drawn for (seed, path, ordinal, step, iteration), after `offset`.",
+    doc="u32 words of `shape`, drawn for (seed, path, ordinal, step, iteration), after `offset`; a "
+    "fifth operand is the tag of the stream, for a path with stars.",
+)
+
+
+def _stream_tags_infer(*, path: str, sizes: tuple[int, ...]) -> TensorType:
+    if path.count("*") != len(sizes):
+        raise OpError(f"`{path}` has {path.count('*')} stars, and {len(sizes)} sizes are given")
+    return TensorType("u64", tuple(sizes))
+
+
+define(
+    "stream_tags",
+    infer=_stream_tags_infer,
+    evaluate=streams.stream_tags,
+    doc="The tags (u64) of the streams of `path`, whose stars stand for numbers below `sizes`.",
 )
 
 

@@ -39,27 +39,29 @@ class Pass:
 
 
 def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
-    """The attributes of `node` that hold graphs: bodies of loops and calls."""
-    for name, value in node.attrs.items():
-        if isinstance(value, Graph):
-            yield name, value
+    """The body of a loop or a call, with the name of the attribute that holds it."""
+    if "body" in node.attrs:
+        yield "body", node.attrs["body"]
 
 
-def run_on_bodies(graph: Graph, run: Callable[[Graph], None]) -> None:
-    """`run` on a copy of every body that a node of `graph` holds; the copy takes its place.
+def run_on_bodies(graph: Graph, run: Callable[[Graph], None], end: int | None = None) -> None:
+    """`run` on every body that a node of `graph` holds, in place where no other graph holds it.
 
-    Bodies may be shared between nodes and between graphs, so they are never changed themselves; a
-    body that several nodes of `graph` share stays shared.
+    With `end`, of nodes with a smaller id alone.  A shared body is replaced by a copy, once for all
+    passes; one that several nodes of `graph` share stays shared.
     """
     done: dict[int, tuple[Graph, Graph]] = {}  # holds the originals too: an id lives as they do
-    for node_id in list(graph.nx):
-        node = graph.node(node_id)
-        for name, body in list(bodies(node)):
-            if id(body) not in done:
-                copy = body.copy()
-                run(copy)
-                done[id(body)] = body, copy
-            node.attrs = {**node.attrs, name: done[id(body)][1]}
+    for node in graph.holders():
+        if end is not None and node.id >= end:
+            continue
+        body = node.attrs["body"]
+        if id(body) not in done:
+            own = body.copy() if body.is_shared else body
+            own.is_shared = False
+            run(own)
+            done[id(body)] = body, own
+        if done[id(body)][1] is not body:
+            node.attrs = {**node.attrs, "body": done[id(body)][1]}
 
 
 class RecordingBuilder(Builder):

@@ -9,13 +9,16 @@ The whole way of a graph, in order; a name in brackets is that of a pass:
    graph those of `AFTER` again.
 
 `--passes a,b,c` names those of `BEFORE` and `AFTER` that run, `--no-pass a` leaves one out; what is
-in `NEEDED` always runs.  `--dump-after` is a hook and knows both.
+in `NEEDED` always runs.  `--dump-after` and `--timings` are hooks and know both.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from nnc.ir.graph import Graph
 from nnc.ir.program import Step, Training
@@ -66,36 +69,79 @@ NEEDED: dict[str, str] = {
     "rewrite": "what the backend itself changes",
 }
 
+T = TypeVar("T")
+
 #: called with the name of what has run, and the graph
 Hook = Callable[[str, Graph], None]
+
+
+#: what a phase, or a pass over a graph, runs in
+Around = Callable[[str, "Graph | None"], AbstractContextManager[None]]
 
 
 def _unseen(name: str, graph: Graph) -> None:
     """The hook that does nothing."""
 
 
+def _unwatched(name: str, graph: Graph | None) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True)
 class Pipeline:
-    """The passes that run over the graphs of a program; `after` sees the graph after each."""
+    """The passes that run over the graphs of a program.
+
+    `after` sees the graph after each; each, and each phase of the compiler, runs inside `around`.
+    """
 
     passes: tuple[Pass, ...] = DEFAULT
     after: Hook = _unseen
+    around: Around = _unwatched
 
     def run(self, graph: Graph, stage: str = AFTER, scalars: Scalars | None = None) -> None:
         """Run the passes of `stage` on `graph` in place; `scalars` of its step may grow."""
         for each in self.passes:
-            if each.stage != stage:
-                continue
-            if each.hoist is not None and scalars is not None:
-                scalars |= each.hoist(graph, scalars)
-            else:
-                each.run(graph)
-            self.after(each.name, graph)
+            if each.stage == stage:
+                self.apply(each.name, graph, _change(each, scalars))
+
+    def apply(self, name: str, graph: Graph, change: Callable[[Graph], T]) -> T:
+        """Run one pass, or something that is needed, where the hooks see it."""
+        with self.around(name, graph):
+            result = change(graph)
+        self.after(name, graph)
+        return result
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """A phase of the compiler, which the hooks see.
+
+        It searches for no garbage, since all that it makes is still needed.
+        """
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            with self.around(name, None):
+                yield
+        finally:
+            if collects:
+                gc.enable()
 
     @property
     def names(self) -> str | None:
         """As `select` reads it; None for the default."""
         return None if self.passes == DEFAULT else ",".join(p.name for p in self.passes)
+
+
+def _change(each: Pass, scalars: Scalars | None) -> Callable[[Graph], None]:
+    """What `each` does to a graph; with `scalars`, that of a step which has them."""
+    if each.hoist is None or scalars is None:
+        return each.run
+
+    def change(graph: Graph) -> None:
+        assert each.hoist is not None
+        scalars.update(each.hoist(graph, scalars))
+
+    return change
 
 
 STANDARD = Pipeline()
@@ -175,7 +221,7 @@ def optimize_training(training: Training, passes: Iterable[Pass] | None = None) 
 
     With `passes`, or those that it was elaborated with.
 
-    Initial values are the same with `FAST_MATH`.
+    Initial values are the same with `FAST_MATH` as without.
 
     The structured graph of a net may yet be differentiated, by a framework's autograd.  One that
     says where gradients go is not simplified, since that would leave the saying out.
@@ -183,18 +229,22 @@ def optimize_training(training: Training, passes: Iterable[Pass] | None = None) 
     pipeline = pipeline_of(training)
     passes = pipeline.passes if passes is None else tuple(passes)
     nets = {id(f.structured) for f in training.forwards if f.structured is not f.graph}
-    steps = _steps_of(training)
     initial = {id(entry.init) for entry in training.state.values()}
-    for graph in {id(graph): graph for graph in graphs(training)}.values():
-        is_marked = id(graph) in nets and has_markers(graph)
-        chosen = [p for p in passes if not is_marked or p is not simplify]
+    steps = _steps_of(training)
+
+    def fits(each: Pass, graph: Graph) -> bool:
         if id(graph) in initial:
-            chosen = [p for p in chosen if p in DEFAULT]
-        of_graph = steps.get(id(graph), ())
-        grown = dict(of_graph[0].scalars) if of_graph else None
-        optimize(graph, chosen, pipeline.after, grown)
-        for step in of_graph:
-            step.scalars = grown or {}
+            return each in DEFAULT
+        return each is not simplify or id(graph) not in nets or not has_markers(graph)
+
+    with pipeline.phase("optimize"):
+        for graph in {id(graph): graph for graph in graphs(training)}.values():
+            own = replace(pipeline, passes=tuple(p for p in passes if fits(p, graph)))
+            users = steps.get(id(graph), [])
+            scalars = dict(users[0].scalars) if users else None
+            own.run(graph, scalars=scalars)
+            for step in users:
+                step.scalars = scalars or {}
 
 
 def _steps_of(training: Training) -> dict[int, list[Step]]:

@@ -20,11 +20,11 @@ PRODUCTS = ("dot", "conv", "conv_input_grad", "conv_filter_grad")
 def multiply_in(graph: Graph, dtype: str, end: int | None = None) -> None:
     """Round the operands and results of products of f32 to `dtype`, in place and in bodies.
 
-    With `end`, of nodes with a smaller id alone, but in all bodies.
+    With `end`, of nodes with a smaller id, and in the bodies of these.
     """
     if dtype == "f32":
         return
-    run_on_bodies(graph, lambda body: multiply_in(body, dtype))
+    run_on_bodies(graph, lambda body: multiply_in(body, dtype), end)
     builder = Builder(graph)
     end = graph.next_id if end is None else end
     for node in list(graph):

@@ -297,6 +297,7 @@ RULES: dict[str, Callable[[Question], Outcome]] = {
     "const": _created,
     "size": _created,
     "random_bits": _created,
+    "stream_tags": _created,
     "iota": _iota,
     "stop_gradient": _first,
     "with_gradient": _elementwise,

@@ -30,7 +30,8 @@ State = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`state` as the emitted source has it, `fitted[source][name]`, and JSON-able `meta`."""
+    """`state` as the emitted source has it but for stacks of layers, of which each is an array by
+    itself; `fitted[source][name]`, and JSON-able `meta`."""
 
     state: State
     meta: dict[str, Any]

@@ -13,6 +13,7 @@ from nnc.ir.narrow import held
 from nnc.ir.program import Load, Training
 from nnc.language.diagnostics import error, suggest
 from nnc.train.failures import reported
+from nnc.train.layers import layer_types, split, stack
 from nnc.train.module import Plan
 
 
@@ -26,9 +27,10 @@ def initial_state(training: Training, plan: Plan, seed: int | None = None) -> An
     if not training.loads:
         return state
     arrays = plan.border.to_numpy(state)
+    arrays = split(arrays, training)
     for load in training.loads:
         arrays |= _loaded(load, training)
-    return plan.border.from_numpy(arrays)
+    return plan.border.from_numpy(stack(arrays, training))
 
 
 def _loaded(load: Load, training: Training) -> dict[str, np.ndarray]:
@@ -39,19 +41,19 @@ def _loaded(load: Load, training: Training) -> dict[str, np.ndarray]:
         raise error("E0708", f"cannot load `{load.file}`: {problem}") from None
     part = load.part if load.part is not None else _part(load.into, arrays)
     found: dict[str, np.ndarray] = {}
-    for path, entry in training.state.items():
+    for path, entry, type in layer_types(training):
         if entry.kind not in ("param", "buffer") or not _below(path, load.into):
             continue
         name = _joined(part, path[len(load.into) :].lstrip("."))
         value = arrays.get(name)
-        wrong = value is not None and value.shape != entry.type.shape
+        wrong = value is not None and value.shape != type.shape
         if value is not None and not wrong:
-            found[path] = held(value, entry.type.dtype)
+            found[path] = held(value, type.dtype)
         elif load.strict:
             have = f"has the shape {list(value.shape)}" if value is not None else "is not there"
             raise error(
                 "E0708",
-                f"`{Path(load.file).name}` does not fit: `{name}` {have}; `{path}` is {entry.type}",
+                f"`{Path(load.file).name}` does not fit: `{name}` {have}; `{path}` is {type}",
                 help=suggest(name, arrays) or "`strict = false` takes what fits",
             )
     if not found:

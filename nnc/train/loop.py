@@ -22,6 +22,7 @@ from nnc.train.checkpoint import Checkpoint, State, copy_state
 from nnc.train.counters import Counters, Window
 from nnc.train.evaluate import Scores
 from nnc.train.initial import initial_state
+from nnc.train.layers import split, stack
 from nnc.train.module import EvaluationPlan, Plan
 from nnc.train.pace import Pace
 from nnc.train.progress import Display
@@ -77,7 +78,7 @@ class Loop:
     # ------------------------------------------------------------ begin and end
     def resume(self, found: Checkpoint) -> None:
         """Go on from `found`, and the best state beside it, instead of from `init`."""
-        self.state = self.plan.border.from_numpy(copy_state(found.state))
+        self.state = self.plan.border.from_numpy(copy_state(stack(found.state, self.training)))
         self.counters = Counters.from_json(found.meta["counters"])
         if self.run_dir is None:
             return
@@ -88,7 +89,7 @@ class Loop:
             then = Counters.from_json(loaded.meta["counters"])
             # A newer best than `found` knows of is met again on the way.
             if then.step == self.counters.best_step:
-                self.best = loaded.state, then
+                self.best = stack(loaded.state, self.training), then
 
     def run(self) -> Result:
         """Train to the end, or to a request to stop; `NncError` where it cannot go on."""
@@ -109,7 +110,7 @@ class Loop:
                 raise
             finally:
                 self.display.stop()
-        return Result(reason, self._final_state()[0], self.counters, scores)
+        return Result(reason, split(self._final_state()[0], self.training), self.counters, scores)
 
     def _cycles(self) -> str:
         while True:
@@ -290,7 +291,8 @@ class Loop:
         if self.run_dir is not None:
             meta = {**self.settings, "counters": counters.to_json()}
             fitted = {name: source.fitted() for name, source in self.training.sources.items()}
-            checkpoint.save(self.run_dir.path, Checkpoint(state, meta, fitted), name)
+            arrays = split(state, self.training)
+            checkpoint.save(self.run_dir.path, Checkpoint(arrays, meta, fitted), name)
 
 
 def _improves(value: float, best: float | None, mode: str) -> bool:

@@ -20,6 +20,7 @@ from nnc.ir.types import TensorType, dtype_of
 from nnc.language.diagnostics import NncError, error
 from nnc.train import checkpoint
 from nnc.train.checkpoint import Checkpoint, State
+from nnc.train.layers import layer_types
 from nnc.train.loop import Loop, Result
 from nnc.train.module import load_module, plan
 from nnc.train.places import span_of
@@ -108,7 +109,7 @@ def check_bounds(training: Training) -> None:
 
 def check_state(state: State, training: Training) -> None:
     """An error that names the first entries of `state` that `training` does not have so."""
-    wanted = {path: str(_as_kept(entry.type)) for path, entry in training.state.items()}
+    wanted = {path: str(_as_kept(type)) for path, _, type in layer_types(training)}
     present = {path: str(_type(value)) for path, value in state.items()}
     wrong = [
         f"`{path}` is {present.get(path, 'missing')} there and {wanted.get(path, 'unknown')} here"

@@ -34,7 +34,7 @@ train fit {
 """
 
 
-@pytest.mark.parametrize("hidden", [2, 5000])
+@pytest.mark.parametrize("hidden", [2, 20_000])
 def test_numbers_small_and_large_arrays_are_updated(tmp_path: Path, hidden: int) -> None:
     points = np.random.default_rng(0).normal(size=(8, 4))
     np.savetxt(tmp_path / "points.csv", points, delimiter=",")

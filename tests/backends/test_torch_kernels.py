@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from nnc_torch import backend, kernels
 
+from nnc.emit.memory import keep_memory
 from nnc.ir.types import TensorType
 from nnc.passes.pipeline import optimize_training
 from tests.backends.harness import TOLERANCE, load
@@ -85,6 +88,73 @@ def test_one_row_is_normalized_to_the_bias() -> None:
     )
     draw = np.random.default_rng(0).standard_normal
     assert_computes(made, [draw((1, 1, 3)), draw(3), draw(3)], TOLERANCE["f64"])
+
+
+# ---------------------------------------------------------------- products
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rank", [2, 3])
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_linear_is_a_product(dtype: torch.dtype, rank: int, is_turned: bool) -> None:
+    torch.manual_seed(0)
+    x, b = torch.randn((3, 4, 5)[3 - rank :], dtype=dtype), torch.randn(6, dtype=dtype)
+    w = torch.randn(6, 5, dtype=dtype).T if is_turned else torch.randn(5, 6, dtype=dtype)
+    torch.testing.assert_close(kernels.linear(x, w, b), x @ w + b)
+    torch.testing.assert_close(kernels.linear(x, w), x @ w)
+
+
+def test_without_onednn_linear_is_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    x, w, b = torch.randn(3, 5), torch.randn(5, 6), torch.randn(6)
+    torch.testing.assert_close(kernels.linear(x, w, b), x @ w + b)
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype", "text"),
+    [
+        (512, "f32", "linear(x0, x1, x2)"),
+        (512, "f64", "torch.addmm(x2, x0, x1)"),
+        (4, "f32", "torch.addmm(x2, x0, x1)"),
+    ],
+)
+def test_large_products_are_onednn_s(rows: int, dtype: str, text: str) -> None:
+    types = [TensorType(dtype, shape) for shape in ((rows, 128), (128, 256), (256,))]
+
+    def dense(x: Any, w: Any, b: Any) -> Any:
+        product = x.emit("dot", w, contract=((1,), (0,)), batch=((), ()))
+        return product + b.broadcast(product.shape, (1,))
+
+    assert returned(dense, *types) == text
+
+
+def test_the_gradient_of_a_matrix_is_mkl_s() -> None:
+    x, dy = TensorType("f32", (512, 128)), TensorType("f32", (512, 256))
+    product = returned(lambda a, b: a.emit("dot", b, contract=((0,), (0,)), batch=((), ())), x, dy)
+    assert product == "x0.T @ x1"
+
+
+# ---------------------------------------------------------------- memory
+@pytest.mark.parametrize("platform", ["linux", "win32"])
+def test_a_c_library_may_have_no_mallopt(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    keep_memory()
+
+
+# ---------------------------------------------------------------- updates
+@pytest.mark.parametrize("is_scaled", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adam_is_its_formula(dtype: torch.dtype, is_scaled: bool) -> None:
+    torch.manual_seed(0)
+    p, grad, m, v = (torch.rand(3, 4, dtype=dtype) for _ in range(4))
+    scale = torch.tensor(0.25, dtype=dtype) if is_scaled else None
+    g = grad * (1.0 if scale is None else scale)
+    new_m, new_v = 0.9 * m + 0.1 * g, 0.99 * v + 0.01 * g * g
+    new_p = 0.75 * p - 0.5 * new_m / (torch.sqrt(new_v / 0.3) + 1e-3)
+    before = grad.clone()
+    options: Any = {"rate": 0.5, "eps": 1e-3, "correction": 0.3, "decay": 0.25, "scale": scale}
+    kernels.adam_([p], [grad], [m], [v], betas=(0.9, 0.99), **options)
+    torch.testing.assert_close([p, m, v, grad], [new_p, new_m, new_v, before])
 
 
 # ---------------------------------------------------------------- embedding

@@ -87,7 +87,48 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer(tmp_path: Path, name: str) -> None:
-    assert_trains_like_numpy(program(tmp_path, OPTIMIZERS[name]))
+    text = assert_trains_like_numpy(program(tmp_path, OPTIMIZERS[name]))
+    assert ("adam_(" in text) == ("Adam(" in OPTIMIZERS[name] or "AdamW(" in OPTIMIZERS[name])
+
+
+#: updates that are almost Adam's
+NOT_ADAM = {
+    "no correction of eps": "p - lr * m / sqrt(v)",
+    "another gradient": "p - lr * grad / (sqrt(v) + 1e-8)",
+    "the old average": "p - lr * m / (sqrt(before) + 1e-8)",
+    "an average that grows": "p - lr * m / (sqrt(v) + 1e-8)",
+}
+
+
+@pytest.mark.parametrize("name", NOT_ADAM)
+def test_what_is_almost_adam_is_another(tmp_path: Path, name: str) -> None:
+    kept = 1.0 if name == "an average that grows" else 0.99
+    blocks = f"""
+block Almost(lr: f32)(p: f32[...], grad: f32[...]) -> f32[...] {{
+  buffer m: f32[...] = zeros()
+  buffer v: f32[...] = ones()
+  let before = v
+  m = 0.9 * m + 0.1 * grad
+  v = {kept} * v + 0.01 * grad^2
+  return {NOT_ADAM[name]}
+}}
+"""
+    training = program(tmp_path, "Almost(1e-2)", NET + blocks)
+    assert "adam_(" not in assert_trains_like_numpy(training)
+
+
+def test_adam_without_corrections(tmp_path: Path) -> None:
+    blocks = """
+block Plain(lr: f32)(p: f32[...], grad: f32[...]) -> f32[...] {
+  buffer m: f32[...] = zeros()
+  buffer v: f32[...] = zeros()
+  v = grad * 0.01 * grad + v * 0.99
+  m = 0.2 * grad + 0.8 * m
+  return p * 0.75 - m * lr / (0.001 + sqrt(v)) + 0.125 * p
+}
+"""
+    text = assert_trains_like_numpy(program(tmp_path, "Plain(1e-2)", NET + blocks))
+    assert "betas=(0.8, 0.99), rate=0.01, eps=0.001, decay=1 - 0.75 - 0.125)" in text
 
 
 def test_adamw_is_what_a_careful_engineer_writes(tmp_path: Path) -> None:
@@ -104,15 +145,17 @@ def test_adamw_is_what_a_careful_engineer_writes(tmp_path: Path) -> None:
             "p = [state[path] for path in gradients]",
             'm = [state[f"@opt/step/m/{path}"] for path in gradients]',
             'v = [state[f"@opt/step/v/{path}"] for path in gradients]',
-            "torch._foreach_mul_(m, 0.9)",
-            "torch._foreach_add_(m, grads, alpha=0.1)",
-            "torch._foreach_mul_(v, 0.999)",
-            "torch._foreach_addcmul_(v, grads, grads, 0.001)",
-            "root = torch._foreach_div(v, correction2)",
-            "torch._foreach_sqrt_(root)",
-            "torch._foreach_add_(root, 1e-08)",
-            "torch._foreach_mul_(p, 1 - decay)",
-            "torch._foreach_addcdiv_(p, m, root, -lr / correction1)",
+            "adam_(",
+            "    p,",
+            "    grads,",
+            "    m,",
+            "    v,",
+            "    betas=(0.9, 0.999),",
+            "    rate=lr / correction1,",
+            "    eps=1e-08,",
+            "    correction=correction2,",
+            "    decay=decay,",
+            ")",
             "",
         ]
     )

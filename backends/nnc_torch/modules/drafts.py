@@ -155,8 +155,8 @@ def method(root: Branch, branch: Branch, graph: Graph, name: str, at: DialectAt,
     printer.count(nodes, targets)
     printer.print(nodes)
     text, hint = returned(printer, graph)
-    last = printer.body.lines[-1][1] if printer.body.lines else ""
-    if last.startswith(f"{text} = "):
+    depth, last = printer.body.lines[-1] if printer.body.lines else (0, "")
+    if depth == 2 and last.startswith(f"{text} = "):
         printer.body.lines.pop()
         text = last.removeprefix(f"{text} = ")
     printer.body.add(2, f"return {text}")

@@ -42,7 +42,7 @@ class Branch:
             bool(self.branches)
             and not self.weights
             and not self.bodies
-            and all(name.isdigit() for name in self.branches)
+            and all(name.isdigit() or name == "*" for name in self.branches)
         )
 
     @property
@@ -112,14 +112,18 @@ def own_paths(graph: Graph) -> Paths:
 
 
 def paths_inside(node: Node, paths: Paths) -> Paths:
-    """The weights among the inputs of the body of `node`, which reads `paths` outside."""
+    """The weights among the inputs of the body of `node`, which reads `paths` outside.
+
+    What a loop has of a stack of weights is no weight itself.
+    """
     body: Graph = node.attrs["body"]
-    inputs = [Value(id) for id in body.inputs]
+    inputs, operands = [Value(id) for id in body.inputs], node.operands
     if node.op == "scan":
-        inputs = inputs[1:]  # the count of iterations comes first
+        sliced = node.attrs["carries"] + node.attrs["sequences"]
+        inputs, operands = inputs[1 + sliced :], operands[sliced:]
     elif node.op == "on_gradient":
         return {}
-    pairs = zip(inputs, node.operands, strict=True)
+    pairs = zip(inputs, operands, strict=True)
     return {port: paths[value] for port, value in pairs if value in paths}
 
 

@@ -26,6 +26,7 @@ from nnc.ir.graph import Graph
 def weights_below(site: Site, path: str) -> WeightsValue:
     """The parameters at and below a path, as this graph reads them."""
     cx = site.cx
+    cx.refuse_layers("takes the weights of a network as values")
     prefix = path + "."
     found = cx.once_defined(lambda: _paths(site, prefix))
     if not found:
@@ -159,6 +160,7 @@ def gradient(site: Site, y: TensorValue, wrt: Any) -> Any:
             "y",
             help="`sum` or `mean` it first",
         )
+    site.cx.refuse_layers("takes a gradient")
     if site.cx.draw_iteration is not None:
         raise site.wrong(
             "E0331", "`gradient` cannot be taken inside `scan`", help="`repeat` unrolls its rounds"

@@ -64,12 +64,11 @@ def _reads_batch(graph: Graph) -> bool:
 
 def _forward(section: Section, path: str) -> Forward:
     structured = _structured(section, path)
-    multiply_in(structured, precision_of(section.settings))
-    section.pipeline.after("precision", structured)
+    precision, pipeline = precision_of(section.settings), section.pipeline
+    pipeline.apply("precision", structured, lambda graph: multiply_in(graph, precision))
     dead_code.run(structured)
-    section.pipeline.run(structured, BEFORE)
-    expand_gradients(structured)
-    section.pipeline.after("autodiff", structured)
+    pipeline.run(structured, BEFORE)
+    pipeline.apply("autodiff", structured, expand_gradients)
     plain = flat(structured)
     for graph in (structured, plain):
         dead_code.run(graph)

@@ -9,6 +9,7 @@ from typing import Any
 from nnc.elaborate.arithmetic import as_tensor
 from nnc.elaborate.context import Context, Naming
 from nnc.elaborate.instances import apply
+from nnc.elaborate.layers import Layers, Unstackable, element, in_rounds
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
     BlockValue,
@@ -21,6 +22,7 @@ from nnc.elaborate.values import (
     TupleValue,
     describe,
 )
+from nnc.ir.builder import Tensor
 from nnc.ir.types import SHORT_FLOATS
 from nnc.language import tree
 from nnc.language.diagnostics import error
@@ -71,6 +73,14 @@ def _rule(value: Any, span: Span) -> Template:
     )
 
 
+def rule_of(cx: Context, groups: Groups, path: str, span: Span) -> Template:
+    """The rule of the weight at `path`, which must be one for all layers where it is a stack."""
+    rules = [rule_for(groups, one, span) for one in cx.world.state[path].paths]
+    if any(rule is not rules[0] for rule in rules):
+        raise Unstackable(cx.world.layers[path][0].span, "its rounds have different optimizers")
+    return rules[0]
+
+
 def rule_for(groups: Groups, path: str, span: Span) -> Template:
     """The rule of the first group that the weight at `path` belongs to."""
     for what, rule in groups:
@@ -90,9 +100,33 @@ def apply_rule(
     """The new value of the weight at `path`; its moments stand at `@opt/STEP/NAME/PATH`.
 
     A rule computes in f32: a weight of a short float is widened for it, and its new value rounded.
+    Of stacked layers each is updated by itself.
     """
+    stacks = cx.world.layers.get(path, ())
+    weight = TensorValue(cx.inputs[path], cx.world.names[path])
+
+    def update() -> Tensor:
+        kept, slope = (_layer(cx, value, stacks) for value in (weight, gradient))
+        return _updated(cx, replace(rule, stacks=stacks), step, path, kept, slope, span)
+
+    return weight.with_tensor(in_rounds(cx, stacks, span, update))
+
+
+def _layer(cx: Context, value: TensorValue, stacks: tuple[Layers, ...]) -> TensorValue:
+    return TensorValue(element(cx, value.tensor, stacks), value.names[len(stacks) :])
+
+
+def _updated(
+    cx: Context,
+    rule: Template,
+    step: str,
+    path: str,
+    kept: TensorValue,
+    gradient: TensorValue,
+    span: Span,
+) -> Tensor:
+    """The new value of `kept`, a weight or what a layer has of it."""
     named = replace(rule, naming=Naming("", {}), place=("@update." + path,) * 2, iteration=())
-    kept = TensorValue(cx.inputs[path], cx.world.names[path])
     with cx.at(span):
         weight, gradient = (_in_f32(value) for value in (kept, gradient))
     state_path = f"@opt/{step}/{{}}/{path}"
@@ -104,7 +138,7 @@ def apply_rule(
             "E0301", f"the optimizer makes {describe(value)} of `{path}`, {describe(weight)}", span
         )
     with cx.at(span):
-        return value.with_tensor(value.tensor.cast(kept.dtype))
+        return value.tensor.cast(kept.dtype)
 
 
 def _in_f32(value: TensorValue) -> TensorValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import networkx
@@ -185,10 +186,9 @@ def _evaluation(
     _keep_to_source(section, graph, source)
     if not graph.outputs:
         return None
-    multiply_in(graph, precision_of(section.settings))
-    section.pipeline.after("precision", graph)
-    finish_graph(cx, graph)
-    section.pipeline.after("autodiff", graph)
+    precision = precision_of(section.settings)
+    section.pipeline.apply("precision", graph, lambda graph: multiply_in(graph, precision))
+    section.pipeline.apply("autodiff", graph, partial(finish_graph, cx))
     common.run(graph)  # what two metrics share is accumulated once
     cut = split_evaluation(graph, BATCH)
     for part in (cut.batch, cut.finish):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.context import World
+from nnc.elaborate.layers import Stacking
 from nnc.elaborate.module import Module
 from nnc.elaborate.settings import Settings, read_settings
 from nnc.elaborate.train.bounds import index_bounds
@@ -36,7 +37,10 @@ ANY_COUNT = 1000
 
 
 class TrainBuilder:
-    """Builds the `Training` of one section; `seed`, `epochs` and `steps` override the program's."""
+    """Builds the `Training` of one section; `seed`, `epochs` and `steps` override the program's.
+
+    With `stacking` it may raise `Unstackable`: then another try has to know of that.
+    """
 
     def __init__(
         self,
@@ -47,8 +51,10 @@ class TrainBuilder:
         epochs: int | None,
         steps: int | None,
         pipeline: Pipeline = STANDARD,
+        stacking: Stacking | None = None,
     ):
         self.section = Section(module, tree_section, pipeline)
+        self.world.stacking = stacking
         self.errors = Collected(self.section.faults)
         self.losses: list[tuple[Settings, list[tree.Section]]] = []
         self.clock = self.errors.attempt(self._clock) or ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from nnc.elaborate.calls import invoke
 from nnc.elaborate.collected import Collected
+from nnc.elaborate.layers import Unstackable
 from nnc.elaborate.settings import Settings, precision_of
 from nnc.elaborate.train.common import Section, missing
 from nnc.elaborate.train.loss_scale import LossScale
-from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_for
+from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_of
 from nnc.elaborate.train.scoring import finish_graph, loss_value
 from nnc.elaborate.values import (
     ListValue,
@@ -22,7 +24,7 @@ from nnc.elaborate.values import (
     is_number,
 )
 from nnc.ir.builder import Tensor
-from nnc.ir.graph import Graph
+from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.program import Step
 from nnc.language import tree
 from nnc.language.diagnostics import Label, error
@@ -67,12 +69,13 @@ class StepBuilder:
         if scale is not None:
             updates = {path: scale.kept(path, new) for path, new in updates.items()}
         self._output(updates)
-        multiply_in(self.graph, precision, forward)
-        self.section.pipeline.after("precision", self.graph)
+        pipeline = self.section.pipeline
+        pipeline.apply(
+            "precision", self.graph, lambda graph: multiply_in(graph, precision, forward)
+        )
         dead_code.run(self.graph)
-        self.section.pipeline.run(self.graph, BEFORE)
-        finish_graph(self.cx, self.graph)
-        self.section.pipeline.after("autodiff", self.graph)
+        pipeline.run(self.graph, BEFORE)
+        pipeline.apply("autodiff", self.graph, partial(finish_graph, self.cx))
         return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
 
     def _output(self, values: dict[str, Tensor]) -> None:
@@ -92,11 +95,11 @@ class StepBuilder:
         updates: dict[str, Tensor] = {}
         span = self.settings["optimizer"].value.span
         for path in paths:
-            rule = rule_for(groups, path, span)
+            rule = rule_of(self.cx, groups, path, span)
             gradient = gradients.leaves[path]
             updates[path] = apply_rule(self.cx, rule, self.name, path, gradient, span).tensor
         for path, value in self.cx.written.items():
-            if path.startswith("@opt/") or _below(path, prefixes):
+            if path.startswith("@opt/") or self._is_chosen(path, prefixes):
                 updates[path] = value.tensor
         return updates
 
@@ -143,13 +146,21 @@ class StepBuilder:
                 )
         return [one.path for one in many]
 
+    def _is_chosen(self, path: str, prefixes: list[str] | None) -> bool:
+        """Whether `update` names the entry at `path`; of stacked layers it names all or none."""
+        world = self.section.world
+        named = {_below(one, prefixes) for one in world.state[path].paths}
+        if len(named) > 1:
+            raise Unstackable(world.layers[path][0].span, "`update` names some of its rounds")
+        return named.pop()
+
     def _weights(self, loss: TensorValue, prefixes: list[str] | None) -> list[str]:
         """The weights of `update` that the loss depends on."""
         reached = _behind(self.graph, loss.tensor.value.node)
         reads = {self.graph.node(id).attrs["name"] for id in self.graph.inputs if id in reached}
         state = self.section.world.state
         weights = [p for p in state if p in reads and state[p].kind == "param"]
-        chosen = [p for p in weights if _below(p, prefixes)]
+        chosen = [p for p in weights if self._is_chosen(p, prefixes)]
         if not chosen:
             place = self.settings["loss"].value.span
             if weights:
@@ -204,11 +215,22 @@ def _behind(graph: Graph, id: int) -> set[int]:
         node = graph.node(pending.pop())
         if node.id not in reached:
             reached.add(node.id)
-            passes = () if OPS[node.op].zero_gradient else node.operands
-            if node.op == "with_gradient":
-                passes = node.operands[1:]
-            pending.extend(value.node for value in passes)
+            pending.extend(value.node for value in _passes(node))
     return reached
+
+
+def _passes(node: Node) -> tuple[Value, ...]:
+    """The operands that a gradient goes on to."""
+    if OPS[node.op].zero_gradient:
+        return ()
+    if node.op == "with_gradient":
+        return node.operands[1:]
+    if node.op == "scan":
+        body: Graph = node.attrs["body"]
+        inside = set().union(*(_behind(body, value.node) for value in body.outputs.values()))
+        ports = zip(node.operands, body.inputs[1:], strict=True)
+        return tuple(value for value, port in ports if port in inside)
+    return node.operands
 
 
 def _below(path: str, prefixes: list[str] | None) -> bool:

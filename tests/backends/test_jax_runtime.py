@@ -1,0 +1,63 @@
+"""What every emitted file of JAX sets up, by itself."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from nnc_jax.dot import transposed
+from nnc_jax.runtime import compiled
+
+from nnc.ir.builder import Tensor
+from nnc.ir.types import TensorType
+from tests.backends.test_jax_source import check
+from tests.passes.graphs import graph
+
+FAULTS = """
+import ctypes, resource
+from nnc_jax.runtime import keep_memory
+
+library, size = ctypes.CDLL(None), 64 << 20
+library.malloc.restype = ctypes.c_void_p
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    place = ctypes.c_void_p(library.malloc(ctypes.c_size_t(size)))
+    ctypes.memset(place, 1, size)
+    library.free(place)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+keep_memory()
+print(faults(), faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_memory_that_was_freed_is_taken_again() -> None:
+    run = [sys.executable, "-c", FAULTS]
+    first, second = map(int, subprocess.check_output(run, text=True).split())
+    assert first > 1000
+    assert second < 100
+
+
+def test_a_compiled_function_may_be_a_part_of_another() -> None:
+    double = compiled(lambda state: {"x": state["x"] * 2})
+    assert double({"x": np.float64(3.0)})["x"].dtype == np.float64
+    assert jax.jit(lambda x: double({"x": x})["x"] + 1)(jnp.float32(3.0)) == 7.0
+
+
+def test_the_left_factor_of_a_product_is_turned_before_it() -> None:
+    def product(x: Tensor, y: Tensor) -> Tensor:
+        return x.emit("dot", y, contract=((0,), (0,)), batch=((), ()))
+
+    made = graph(product, TensorType("f64", (5, 3)), TensorType("f64", (5, 2)))
+    assert "transposed(x0) @ x1" in check(made)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="what XLA does on a CPU")
+def test_on_a_cpu_the_turned_factor_is_an_array() -> None:
+    x, y = jnp.ones((64, 32)), jnp.ones((64, 16))
+    text = jax.jit(lambda x, y: transposed(x) @ y).lower(x, y).compile().as_text()
+    assert "lhs_contracting_dims={0}" not in text
