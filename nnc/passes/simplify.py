@@ -15,9 +15,9 @@ from collections.abc import Callable
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import equal
 from nnc.ir.graph import Graph, Node
-from nnc.ir.types import SHORT_FLOATS, same_shape
+from nnc.ir.types import same_shape
 from nnc.ops.registry import OPS
-from nnc.passes import algebra
+from nnc.passes import algebra, movement
 from nnc.passes.base import Pass, Rewriter, run_on_bodies
 from nnc.passes.fold_constants import splat
 
@@ -55,9 +55,10 @@ def simpler(builder: Builder, node: Node) -> Tensor | None:
             if result is not None:
                 return result
         if OPS[node.op].family == "elementwise":
-            result = above_broadcast(builder, node, operands)
-            if result is not None:
-                return result
+            for each in (above_broadcast, movement.below_elementwise):
+                result = each(builder, node, operands)
+                if result is not None:
+                    return result
         return algebra.rewrite(builder, node)
 
 
@@ -217,17 +218,6 @@ def cast_there_and_back(
     return x if back and ((x.dtype, before.type.dtype) in WIDENING or x.dtype == "bool") else None
 
 
-@rule("cast")
-def cast_of_moved(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
-    """Casts to and from short floats stand before what moves elements: two may then meet."""
-    moved = made_by(operands[0], "reshape") or made_by(operands[0], "transpose")
-    if moved is None or not {node.type.dtype, operands[0].dtype}.intersection(SHORT_FLOATS):
-        return None
-    x = first_operand(builder, moved).cast(node.type.dtype)
-    result: Tensor = x.emit(moved.op, **moved.attrs)
-    return result
-
-
 @rule("round_to")
 def rounded_twice(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
     before = made_by(operands[0], "round_to")
@@ -281,6 +271,11 @@ def above_broadcast(builder: Builder, node: Node, operands: tuple[Tensor, ...]) 
         narrow.append(x.broadcast(tuple(shape[axis] for axis in used), axes))
     result: Tensor = builder.emit(node.op, *narrow, name=node.name, **node.attrs)
     return result.broadcast(shape, tuple(used))
+
+
+# ---------------------------------------------------------------- what moves elements
+rule("sum", "max", "min", "prod")(movement.reduction_of_transpose)
+rule("slice")(movement.slice_of_concat)
 
 
 # ---------------------------------------------------------------- dot
