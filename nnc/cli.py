@@ -234,6 +234,11 @@ def _passes(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="leave a pass out; may be given several times",
     )
+    parser.add_argument(
+        "--fast-math",
+        action="store_true",
+        help="also what rounds otherwise: the passes reassociate and scalars",
+    )
 
 
 def _set(parser: argparse.ArgumentParser) -> None:
