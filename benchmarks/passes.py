@@ -1,7 +1,8 @@
 """What each pass gives: the step of a workload with all passes, and without each of them.
 
 `python -m benchmarks passes [WORKLOAD ...]`.  A variant whose source is that of all passes is not
-run: it takes the same time.  `all again` is all passes once more: its difference is chance.
+run: it takes the same time.  `all again` is all passes once more: what its time differs by is
+chance.
 """
 
 from __future__ import annotations

@@ -104,7 +104,11 @@ def build_parser() -> argparse.ArgumentParser:
     summary = command("summary", "list layers with their shapes, parameters and costs")
     summary.add_argument("file", metavar="FILE")
     _train_name(summary)
+    _backend(summary)
     _set(summary)
+    summary.add_argument(
+        "--measure", action="store_true", help="run a few steps and show the memory that they took"
+    )
 
     compile = command("compile", "print a training as standalone source")
     compile.add_argument("file", metavar="FILE")

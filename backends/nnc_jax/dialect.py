@@ -12,6 +12,7 @@ from typing import Any
 from nnc_numpy import NUMPY
 
 from nnc.emit import Dialect, Expr, print_call
+from nnc.emit.memory import keep_memory
 from nnc.ir.program import Step, Training
 from nnc_jax import runtime, short, streams
 from nnc_jax.emitters import EMITTERS
@@ -63,6 +64,7 @@ class JaxDialect(Dialect):
     native = frozenset({"bool"})
     helpers = (streams.random_words,)
     preamble = (runtime.compiled, runtime.from_numpy, runtime.to_numpy)
+    start = (keep_memory,)
     constants = {"DEVICE": "None"}  # noqa: RUF012
     decorators = {  # noqa: RUF012
         "step": ('@functools.partial(compiled, donate_argnames="state")',),

@@ -3,9 +3,7 @@
 `DEVICE` is a constant of the emitted file.
 """
 
-import ctypes
 import functools
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +18,6 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
 
     XLA would else leave out the rounding to bf16 or f16 of what is at once widened again.
     """
-    keep_memory()
 
     @functools.wraps(function)
     def exact(*arguments: Any, **named: Any) -> Any:
@@ -43,20 +40,6 @@ def is_traced(argument: Any) -> bool:
     """Whether an array, or one of a dict of them, is what JAX traces a function with."""
     arrays = argument.values() if isinstance(argument, dict) else (argument,)
     return any(isinstance(x, jax.core.Tracer) for x in arrays)
-
-
-@functools.cache
-def keep_memory() -> None:
-    """Let glibc keep what is freed for the next step, where it is what allocates.
-
-    XLA asks for all of its temporary memory at each call.  Beyond 32 MB glibc takes it from the
-    system and gives it back, and every page is cleared again: a third of the time of a step.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        trim, mmap, arenas = -1, -3, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX
-        for parameter, value in ((trim, 2**31 - 1), (mmap, 2**31 - 1), (arenas, 1)):
-            mallopt(parameter, value)
 
 
 def from_numpy(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:

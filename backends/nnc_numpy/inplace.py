@@ -6,7 +6,7 @@
 
 A new array of some size costs more than the arithmetic on it: it pushes others out of the cache.
 What matters is that nothing reads an array after it was overwritten.  A variable is overwritten
-only if this printer made its array (`FRESH`), and no value that is yet to be read is written in
+only if this printer made its array (`is_fresh`), and no value that is yet to be read is written in
 terms of it or of a view of it.
 """
 
@@ -20,8 +20,8 @@ from typing import Any
 
 from nnc.emit import UNARY, Expr, Printer, reads
 from nnc.ir.graph import Node, Value
-from nnc.ops.registry import OPS
 from nnc_numpy import runtime
+from nnc_numpy.fresh import is_fresh
 from nnc_numpy.masks import is_zero, kept_branch
 
 #: elements from which an array is worth a statement of its own
@@ -36,12 +36,6 @@ FUNCTIONS = {
     "exp": "np.exp", "expm1": "np.expm1", "log": "np.log", "log1p": "np.log1p", "sqrt": "np.sqrt",
     "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh",
 }  # fmt: skip
-
-#: ops whose results are arrays that nothing else has, beside the elementwise ones
-FRESH = frozenset((
-    "dot", "concat", "sum", "max", "min", "prod", "softmax", "log_softmax", "logsumexp", "sigmoid",
-    "softplus", "log_sigmoid", "conv", "conv_input_grad", "conv_filter_grad", "scatter_add",
-))  # fmt: skip
 
 Step = tuple[Node, int]  # an op, and which of its operands its result replaces
 
@@ -73,6 +67,12 @@ class InPlacePrinter(Printer):
         for index in range(len(node.types)):
             self.hold(Value(node.id, index))
 
+    def unpack(self, node: Node, expr: Expr) -> None:
+        super().unpack(node, expr)
+        for index, type in enumerate(node.types):
+            if type.rank and self.uses[Value(node.id, index)]:
+                self.keep(self.exprs[Value(node.id, index)].text, node, self.roots_in(expr.text))
+
     def bind(self, value: Value, expr: Expr) -> None:
         super().bind(value, expr)
         self.hold(value)
@@ -98,7 +98,7 @@ class InPlacePrinter(Printer):
     # ------------------------------------------------------------ who has which array
     def keep(self, name: str, node: Node, roots: frozenset[str]) -> None:
         """Note whose array the variable `name` is in, the result of `node`."""
-        if is_fresh(self, node):
+        if is_fresh(self.graph, node):
             self.owned.add(name)
             self.roots[name] = frozenset({name})
         else:
@@ -165,7 +165,7 @@ class InPlacePrinter(Printer):
                 continue
             if branch is not None and place != branch:
                 continue
-            if not expr.is_name and is_fresh(self, self.graph.producer(read.value)):
+            if not expr.is_name and is_fresh(self.graph, self.graph.producer(read.value)):
                 return place
             if expr.is_name and dying is None and self.is_free(expr.text, root):
                 here = sum(self.mentions(expr.text, self.exprs[r.value].text) for r in found)
@@ -210,12 +210,3 @@ class InPlacePrinter(Printer):
         if symbol and place == 0:
             return f"{name} {symbol}= {texts[1]}"
         return f"{FUNCTIONS[node.op]}({', '.join(texts)}, out={name})"
-
-
-def is_fresh(printer: Printer, node: Node) -> bool:
-    """Whether the expression of `node` makes an array that nothing else has."""
-    if len(node.types) != 1 or not node.type.rank or node.op == "bitcast":
-        return False
-    if node.op == "take":
-        return bool(printer.graph.type(node.operands[1]).rank)
-    return node.op in FRESH or OPS[node.op].family == "elementwise"

@@ -51,6 +51,7 @@ class TorchDialect(Dialect):
     emitters = EMITTERS
     statements = STATEMENTS
     native = frozenset()
+    frees = True
     helpers = HELPERS
     preamble = (runtime.from_numpy, runtime.to_numpy)
     start = (keep_memory,)

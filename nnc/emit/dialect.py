@@ -61,6 +61,8 @@ class Dialect:
     start: tuple[Callable[..., Any], ...] = ()
     #: names that the file defines at its top, with their values as they print
     constants: Mapping[str, str] = {}
+    #: whether arrays live as long as their variables, so that large ones are deleted after use
+    frees: bool = False
     #: kind of function ("step", "batch", "finish", "forward") -> the lines before its `def`
     decorators: Mapping[str, tuple[str, ...]] = {}
 

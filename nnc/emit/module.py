@@ -54,7 +54,8 @@ def module_text(training: Training, dialect: Dialect) -> str:
         functions.append(special or forward_function(context, forward, name))
     functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
-    start = "\n".join(f"{sources.add(function)}()" for function in dialect.start)
+    called = dialect.start if training.phases else ()
+    start = "\n".join(f"{sources.add(function)}()" for function in called)
     body = [*sources.definitions.values(), *filter(None, [start]), *functions]
     imports = import_lines(sources.imports, "\n".join(body), dialect)
     constants = [f"{name} = {value}" for name, value in dialect.settings(training).items()]

@@ -113,12 +113,13 @@ class Graph:
 
     def __iter__(self) -> Iterator[Node]:
         """Nodes in a topological order that keeps the order of creation where it can."""
-        return map(self.node, self._order())
+        nodes = self.nx._node
+        return iter([nodes[id]["node"] for id in self._order()])
 
     def _order(self) -> list[int]:
         """The lexicographically first topological order of the ids."""
         ids = sorted(self.nx._node)
-        if all(value.node < id for id in ids for value in self.node(id).operands):
+        if self._is_ordered():
             return ids
         waiting = {id: len(self.node(id).operands) for id in ids}
         ready = [id for id in ids if not waiting[id]]  # sorted, so a heap already
@@ -133,6 +134,14 @@ class Graph:
         if len(order) < len(ids):
             raise networkx.NetworkXUnfeasible("the graph has a cycle")
         return order
+
+    def _is_ordered(self) -> bool:
+        """Whether each node reads older ones only."""
+        for id, sources in self.nx._pred.items():
+            for source in sources:
+                if source >= id:
+                    return False
+        return True
 
     def users(self, value: Value) -> list[tuple[Node, int]]:
         """The (node, operand index) pairs that read `value`; outputs are not among them."""

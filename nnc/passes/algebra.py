@@ -18,7 +18,7 @@ from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import TensorType
 from nnc.passes.common import COMMUTATIVE
-from nnc.passes.fold_constants import splat
+from nnc.passes.fold_constants import is_constant, splat
 
 
 def is_integer(type: TensorType) -> bool:
@@ -117,8 +117,10 @@ class Rule:
 
 def rewrite(builder: Builder, node: Node) -> Tensor | None:
     """What takes the place of `node` by the first rule; operands may change places if need be."""
+    if node.op not in RULES:
+        return None
     for operands in (node.operands, node.operands[::-1])[: 1 + (node.op in COMMUTATIVE)]:
-        for rule in RULES.get(node.op, ()):
+        for rule in RULES[node.op]:
             result = rule.apply(builder, node, operands)
             if result is not None:
                 return result
@@ -151,7 +153,10 @@ def _pattern(tree: ast.expr) -> Pattern:
 def _match_all(
     graph: Graph, values: tuple[Value, ...], patterns: tuple[Pattern, ...], bindings: Bindings
 ) -> bool:
-    return all(_match(graph, v, p, bindings) for v, p in zip(values, patterns, strict=True))
+    for value, pattern in zip(values, patterns, strict=True):
+        if not _match(graph, value, pattern, bindings):
+            return False
+    return True
 
 
 def _match(graph: Graph, value: Value, pattern: Pattern, bindings: Bindings) -> bool:
@@ -167,6 +172,8 @@ def _is_same(graph: Graph, a: Value, b: Value) -> bool:
     """Whether two values are one, or are the same constant everywhere."""
     if a == b:
         return True
+    if not is_constant(graph, a) or not is_constant(graph, b):
+        return False
     x, y = splat(graph, a), splat(graph, b)
     if x is None or y is None or graph.type(a) != graph.type(b):
         return False

@@ -95,13 +95,15 @@ class Rewriter:
         self._waiting = set(self._work)
 
     def __iter__(self) -> Iterator[Node]:
+        nodes = self.graph.nx._node
         while self._work or self.builder.added:
-            self.push(self.builder.added)
-            self.builder.added.clear()
+            if self.builder.added:
+                self.push(self.builder.added)
+                self.builder.added.clear()
             id = self._work.popleft()
             self._waiting.discard(id)
-            if id in self.graph.nx:
-                yield self.graph.node(id)
+            if id in nodes:
+                yield nodes[id]["node"]
 
     def push(self, ids: Iterable[int]) -> None:
         for id in ids:
@@ -114,6 +116,10 @@ class Rewriter:
 
     def is_output(self, value: Value) -> bool:
         return value in self._outputs
+
+    def gives_output(self, node: Node) -> bool:
+        """Whether a result of `node` is an output."""
+        return any(Value(node.id, i) in self._outputs for i in range(len(node.types)))
 
     def replace(self, old: Value, new: Value) -> None:
         """Let all readers and outputs of `old` read `new`, and look at the readers again."""
@@ -153,7 +159,5 @@ class Rewriter:
 
     def _unread(self, node: Node) -> bool:
         return (
-            node.op != "input"
-            and not self.graph.nx.adj[node.id]
-            and not any(Value(node.id, i) in self._outputs for i in range(len(node.types)))
+            node.op != "input" and not self.graph.nx._adj[node.id] and not self.gives_output(node)
         )

@@ -38,7 +38,8 @@ def unite(rewriter: Rewriter, node: Node, first: Node) -> None:
 def key(node: Node) -> Hashable:
     """What `node` computes; equal keys in one graph mean equal results."""
     operands = sorted(node.operands) if node.op in COMMUTATIVE else node.operands
-    attrs = tuple((name, attribute_key(value)) for name, value in sorted(node.attrs.items()))
+    named = sorted(node.attrs.items()) if len(node.attrs) > 1 else node.attrs.items()
+    attrs = tuple([(name, attribute_key(value)) for name, value in named])
     return node.op, tuple(operands), attrs
 
 
@@ -50,13 +51,16 @@ def computation(graph: Graph) -> Hashable:
 
 def attribute_key(value: Any) -> Hashable:
     """Equal for equal attributes only: Python takes 1, 1.0 and True for equal, and 0.0 for -0.0."""
+    kind = type(value)
+    if kind is str or kind is int:
+        return value  # equal to no other key
+    if kind is tuple:
+        return tuple([attribute_key(item) for item in value])
     if isinstance(value, Graph):
-        return "graph", id(value)
-    if isinstance(value, tuple):
-        return tuple(map(attribute_key, value))
-    if isinstance(value, float):
-        return "float", value.hex()
-    return type(value), value
+        return Graph, id(value)
+    if kind is float:
+        return float, value.hex()
+    return kind, value
 
 
 common = Pass("common", run, "compute equal expressions once")

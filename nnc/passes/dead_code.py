@@ -15,7 +15,7 @@ from nnc.passes.base import Pass, Rewriter, run_on_bodies
 def run(graph: Graph) -> None:
     run_on_bodies(graph, run)
     remove_unreached(graph)
-    if any(graph.node(id).op == "scan" for id in graph.nx):
+    if any(node.op == "scan" for node in graph.holders()):
         for node in reversed(
             list(graph)
         ):  # what a later one does not need, an earlier one may drop

@@ -33,9 +33,9 @@ def run(graph: Graph) -> None:
 
 def folded(graph: Graph, builder: Builder, node: Node) -> Tensor | None:
     """`node` as a constant, or None where it is none or too large to be one."""
-    if OPS[node.op].family not in FAMILIES or len(node.types) != 1 or node.op == "broadcast":
+    if not node.operands or not all(is_constant(graph, value) for value in node.operands):
         return None
-    if not node.operands:
+    if OPS[node.op].family not in FAMILIES or len(node.types) != 1 or node.op == "broadcast":
         return None
     splats = [splat(graph, value) for value in node.operands]
     if OPS[node.op].family == "elementwise" and all(s is not None for s in splats):
@@ -63,6 +63,18 @@ def compute(node: Node, operands: list[Any]) -> Any:
     return held(result, node.type.dtype)[()]
 
 
+def is_constant(graph: Graph, value: Value) -> bool:
+    """Whether `value` is a `const`, or one that is broadcast."""
+    return through_broadcasts(graph, value).op == "const"
+
+
+def through_broadcasts(graph: Graph, value: Value) -> Node:
+    node = graph.producer(value)
+    while node.op == "broadcast":
+        node = graph.producer(node.operands[0])
+    return node
+
+
 def constant(graph: Graph, output: Value) -> np.ndarray | None:
     """The array or scalar that a `const` node holds."""
     node = graph.producer(output)
@@ -84,10 +96,8 @@ def whole(graph: Graph, value: Value) -> np.ndarray | None:
 
 def splat(graph: Graph, value: Value) -> np.ndarray | None:
     """The scalar (shape ()) that every element of a constant `value` equals, where it is known."""
-    node = graph.producer(value)
-    while node.op == "broadcast":
-        node = graph.producer(node.operands[0])
-    array = constant(graph, Value(node.id))
+    node = through_broadcasts(graph, value)
+    array = constant(graph, Value(node.id)) if node.op == "const" else None
     return array if array is not None and array.ndim == 0 else None
 
 

@@ -5,8 +5,8 @@ The whole way of a graph, in order; a name in brackets is that of a pass:
 1. elaboration: (precision) where the program asks for short floats, then those of `BEFORE`, then
    (autodiff);
 2. `optimize_training`: those of `AFTER`;
-3. at the border of a backend: (legalize), the backend's own (rewrite), and where these changed a
-   graph those of `AFTER` again.
+3. at the border of a backend: (legalize), the backend's own (rewrite), where these changed a
+   graph those of `AFTER` again, and (remat) where the program asks to make do with less memory.
 
 `--passes a,b,c` names those of `BEFORE` and `AFTER` that run, `--no-pass a` leaves one out; what is
 in `NEEDED` always runs.  `--dump-after` and `--timings` are hooks and know both.
@@ -67,6 +67,7 @@ NEEDED: dict[str, str] = {
     "autodiff": "expand `gradient` into the graphs that compute it",
     "legalize": "expand the composites that the backend does not spell",
     "rewrite": "what the backend itself changes",
+    "remat": "compute values again instead of keeping them, where the program asks for it",
 }
 
 T = TypeVar("T")
@@ -292,4 +293,19 @@ def map_graphs(
             replace(f, graph=changed(f.graph), structured=changed(f.structured))
             for f in training.forwards
         ],
+    )
+
+
+def map_steps(training: Training, change: Callable[[Step], Step]) -> Training:
+    """A copy of `training` whose steps `change` has made; one graph stays one in all phases."""
+    done: dict[int, Step] = {}
+
+    def changed(step: Step) -> Step:
+        if id(step.graph) not in done:
+            done[id(step.graph)] = change(step)
+        return replace(step, graph=done[id(step.graph)].graph)
+
+    return replace(
+        training,
+        phases=[replace(p, steps=[changed(step) for step in p.steps]) for p in training.phases],
     )

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from nnc.ir.builder import Builder
 from nnc.ir.graph import Graph, Node, Value
-from nnc.ir.reverse import ancestors
 from nnc.ops.registry import OPS
 from nnc.passes.base import BEFORE, Pass, Rewriter, run_on_bodies
 from nnc.passes.formulas.activations import gelu, silu
@@ -64,7 +63,7 @@ def replace_around(rewriter: Rewriter, pattern: Pattern, anchor: Node) -> None:
         view, first = View(graph), graph.next_id
         with rewriter.builder.at(root.origin):
             found = pattern.matcher(rewriter.builder, view, root, anchor)
-        if found is not None and is_whole(view, found):
+        if found is not None and is_whole(rewriter, view, found):
             replace(rewriter, found)
             return
         for id in range(graph.next_id - 1, first - 1, -1):
@@ -82,14 +81,13 @@ def roots(graph: Graph, pattern: Pattern, anchor: Node) -> list[Node]:
     return list(reached.values())[:0:-1]
 
 
-def is_whole(view: View, found: Found) -> bool:
+def is_whole(rewriter: Rewriter, view: View, found: Found) -> bool:
     """Whether the composite can take the place of all that was looked through."""
     view.inner.add(found.root.id)
     known = {value for value, _ in found.known}
-    if not view.is_alone(found.root, known):
+    if not view.is_alone(found.root, known, rewriter.gives_output):
         return False
-    behind = ancestors(view.graph, (operand.value for operand in found.operands))
-    return not behind & view.inner
+    return not view.reaches(found.root, {operand.value.node for operand in found.operands})
 
 
 def replace(rewriter: Rewriter, found: Found) -> None:

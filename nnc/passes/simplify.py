@@ -48,17 +48,15 @@ def run(graph: Graph) -> None:
 
 def simpler(builder: Builder, node: Node) -> Tensor | None:
     """What takes the place of `node` by the first rule that applies."""
+    rules = RULES_OF[node.op]
+    if not rules and node.op not in algebra.RULES:
+        return None
     with builder.at(node.origin):
         operands = tuple(builder.tensor(value) for value in node.operands)
-        for axes_rule in RULES.get(node.op, ()):
+        for axes_rule in rules:
             result = axes_rule(builder, node, operands)
             if result is not None:
                 return result
-        if OPS[node.op].family == "elementwise":
-            for each in (above_broadcast, movement.below_elementwise):
-                result = each(builder, node, operands)
-                if result is not None:
-                    return result
         return algebra.rewrite(builder, node)
 
 
@@ -318,5 +316,13 @@ def transpose_of_dot(builder: Builder, node: Node, operands: tuple[Tensor, ...])
     result: Tensor = builder.emit("dot", y, x, contract=contract[::-1], batch=batch[::-1])
     return result
 
+
+#: those for elementwise ops
+ELEMENTWISE: list[Rule] = [above_broadcast, movement.below_elementwise]
+#: all that are tried on an op, in this order, before those of the algebra
+RULES_OF: dict[str, list[Rule]] = {
+    name: RULES.get(name, []) + ELEMENTWISE * (op.family == "elementwise")
+    for name, op in OPS.items()
+}
 
 simplify = Pass("simplify", run, "apply algebraic rules and collapse shape operations")

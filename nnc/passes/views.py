@@ -6,7 +6,7 @@ else reads them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nnc.ir.dims import Dim, equal, product
@@ -134,27 +134,43 @@ class View:
         return first.x, first.axes, [root.mean for root in roots if root is not None]
 
     # ------------------------------------------------------------ readers
-    def is_alone(self, root: Node, known: Iterable[Value]) -> bool:
+    def is_alone(
+        self, root: Node, known: Iterable[Value], is_output: Callable[[Node], bool]
+    ) -> bool:
         """Whether nothing but `root` needs the values inside, other than those that are `known`."""
         replaced = {root.id, *(value.node for value in known)}
-        outputs = {value.node for value in self.graph.outputs.values()}
         return not any(
-            reader.id not in self.inner or reader.id in outputs - replaced
+            reader.id not in self.inner or (reader.id not in replaced and is_output(reader))
             for id in self.inner - replaced
-            for reader in self._readers(id, outputs)
+            for reader in self._readers(id, is_output)
         )
 
-    def _readers(self, id: int, outputs: set[int]) -> Iterator[Node]:
+    def _readers(self, id: int, is_output: Callable[[Node], bool]) -> Iterator[Node]:
         """What reads the node `id`, itself where it is an output, past changes of shape."""
-        if id in outputs:
+        if is_output(self.graph.node(id)):
             yield self.graph.node(id)
-        for reader in list(self.graph.nx.adj[id]):
-            if reader in self.shapes and reader not in self.inner:
-                if reader in outputs:
-                    yield self.graph.node(reader)
-                yield from self._readers(reader, outputs)
+        for reader in map(self.graph.node, list(self.graph.nx.adj[id])):
+            if reader.id in self.shapes and reader.id not in self.inner:
+                if is_output(reader):
+                    yield reader
+                yield from self._readers(reader.id, is_output)
             else:
-                yield self.graph.node(reader)
+                yield reader
+
+    def reaches(self, root: Node, targets: Collection[int]) -> bool:
+        """Whether one of the nodes `targets` is inside or depends on what is, but for `root`."""
+        if not self.inner.isdisjoint(targets):
+            return True
+        seen = set(self.inner)
+        stack = [id for id in self.inner if id != root.id]
+        while stack:
+            for reader in self.graph.nx.adj[stack.pop()]:
+                if reader in targets:
+                    return True
+                if reader not in seen:
+                    seen.add(reader)
+                    stack.append(reader)
+        return False
 
 
 def long_axes(type: TensorType) -> Axes:

@@ -1,8 +1,5 @@
 """What every emitted file of JAX sets up, by itself."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,32 +11,6 @@ from nnc.ir.builder import Tensor
 from nnc.ir.types import TensorType
 from tests.backends.test_jax_source import check
 from tests.passes.graphs import graph
-
-FAULTS = """
-import ctypes, resource
-from nnc_jax.runtime import keep_memory
-
-library, size = ctypes.CDLL(None), 64 << 20
-library.malloc.restype = ctypes.c_void_p
-
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    place = ctypes.c_void_p(library.malloc(ctypes.c_size_t(size)))
-    ctypes.memset(place, 1, size)
-    library.free(place)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-
-keep_memory()
-print(faults(), faults())
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
-def test_memory_that_was_freed_is_taken_again() -> None:
-    run = [sys.executable, "-c", FAULTS]
-    first, second = map(int, subprocess.check_output(run, text=True).split())
-    assert first > 1000
-    assert second < 100
 
 
 def test_a_compiled_function_may_be_a_part_of_another() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import pytest
 import torch
 from nnc_torch import backend, kernels
 
-from nnc.emit.memory import keep_memory
 from nnc.ir.types import TensorType
 from nnc.passes.pipeline import optimize_training
 from tests.backends.harness import TOLERANCE, load
@@ -131,14 +128,6 @@ def test_the_gradient_of_a_matrix_is_mkl_s() -> None:
     x, dy = TensorType("f32", (512, 128)), TensorType("f32", (512, 256))
     product = returned(lambda a, b: a.emit("dot", b, contract=((0,), (0,)), batch=((), ())), x, dy)
     assert product == "x0.T @ x1"
-
-
-# ---------------------------------------------------------------- memory
-@pytest.mark.parametrize("platform", ["linux", "win32"])
-def test_a_c_library_may_have_no_mallopt(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
-    keep_memory()
 
 
 # ---------------------------------------------------------------- updates

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from nnc.emit import Helper
 from nnc.emit.layout import INDENT, WIDTH, statement
@@ -18,7 +19,7 @@ from nnc.ir.program import Forward, StateEntry
 from nnc.ir.types import TensorType
 from nnc_torch.modules.drafts import DialectAt, Draft, Method, draft, method
 from nnc_torch.modules.rolling import Line
-from nnc_torch.modules.tree import RESERVED, tree
+from nnc_torch.modules.tree import RESERVED, Branch, tree
 
 Column = tuple[str, ...]  # what stands at one place in the text of each draft
 
@@ -51,12 +52,11 @@ def class_texts(
     branches = [b for b in root if not b.is_numbered and b is not root]
     made |= {branch.path: "nn.Identity()" for branch in branches if branch.is_identity}
     branches = [branch for branch in branches if branch.path not in made]
-    for height in sorted({branch.height for branch in branches}):
-        drafts = [
-            draft(root, branch, made, at, helper, used)
-            for branch in branches
-            if branch.height == height
-        ]
+    heights: dict[int, list[Branch]] = {}
+    for branch in branches:
+        heights.setdefault(branch.height, []).append(branch)
+    for height in sorted(heights):
+        drafts = [draft(root, branch, made, at, helper, used) for branch in heights[height]]
         for group in grouped(drafts):
             known = class_of(group, unused(group[0].wish, classes), classes)
             classes[known.name] = known
@@ -103,7 +103,8 @@ def section_text(lines: Sequence[Line]) -> str:
     return "\n".join(INDENT * (depth - 2) + text for depth, text in lines)
 
 
-def numbers(text: str) -> list[Number]:
+@lru_cache(maxsize=1024)
+def numbers(text: str) -> tuple[Number, ...]:
     """The numbers of `text` in order."""
     starts = [0]
     for line in text.split("\n"):
@@ -116,7 +117,7 @@ def numbers(text: str) -> list[Number]:
                 starts[node.lineno - 1] + c for c in (node.col_offset, node.end_col_offset)
             )
             found.append(Number(start, end, text[start:end]))
-    return sorted(found, key=lambda number: number.start)
+    return tuple(sorted(found, key=lambda number: number.start))
 
 
 def with_numbers(text: str, replacements: Sequence[str]) -> str:

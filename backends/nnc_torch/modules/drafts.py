@@ -161,7 +161,7 @@ def method(root: Branch, branch: Branch, graph: Graph, name: str, at: DialectAt,
         text = last.removeprefix(f"{text} = ")
     printer.body.add(2, f"return {text}")
     bind_sizes(printer, 0)
-    modules = {below.path for below in root if below.bodies}
+    modules = {below.path for below in root if below.bodies} if beside else set()
     parameters = [hinted(node, argument) for node, argument in zip(given, names, strict=True)]
     parameters += [
         f"{argument}: {'nn.Module' if path in modules else 'Tensor'}"

@@ -71,10 +71,17 @@ class Branch:
             found = found.branches.setdefault(name, Branch(below))
         return found
 
+    def number(self, body: Graph) -> int | None:
+        """Which of the bodies is the same graph, None where none is."""
+        same = [i for i, each in enumerate(self.bodies) if each is body]
+        if not same and self.bodies:
+            text = structural_text(body)
+            same = [i for i, each in enumerate(self.bodies) if structural_text(each) == text]
+        return same[0] if same else None
+
     def method(self, body: Graph) -> str:
         """The name of the method that computes `body`."""
-        texts = [structural_text(each) for each in self.bodies]
-        number = texts.index(structural_text(body))
+        number = self.number(body)
         return f"forward_{number + 1}" if number else "forward"
 
 
@@ -144,7 +151,7 @@ def collect(root: Branch, graph: Graph, paths: Paths) -> None:
         body: Graph = node.attrs["body"]
         if is_module_call(node, paths):
             branch = root.grow(body.scope)
-            if structural_text(body) not in map(structural_text, branch.bodies):
+            if branch.number(body) is None:
                 branch.bodies.append(body)
         collect(root, body, paths_inside(node, paths))
 
