@@ -167,8 +167,7 @@ def select(
     """The passes of the comma-separated `names` without those of `without`.
 
     Where none are named, `DEFAULT` or, with `fast_math`, `FAST_MATH`.  The order named is that
-    within a stage.  NncError E0904 for a name that is no pass, or one of
-    what is needed.
+    within a stage.  NncError E0904 for a name that is no pass, or one of what is needed.
     """
     chosen = FAST_MATH if fast_math else DEFAULT
     if names is not None:
@@ -220,9 +219,8 @@ def graphs(training: Training) -> Iterator[Graph]:
 def optimize_training(training: Training, passes: Iterable[Pass] | None = None) -> None:
     """`optimize` every graph of `training` in place, a shared one once.
 
-    With `passes`, or those that it was elaborated with.
-
-    Initial values are the same with `FAST_MATH` as without.
+    With `passes`, or those that it was elaborated with.  Initial values are the same with
+    `FAST_MATH` as without.
 
     The structured graph of a net may yet be differentiated, by a framework's autograd.  One that
     says where gradients go is not simplified, since that would leave the saying out.
