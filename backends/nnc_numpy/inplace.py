@@ -18,14 +18,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nnc.emit import UNARY, Expr, Printer, reads
+from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
 from nnc.ir.graph import Node, Value
+from nnc.ir.types import TensorType
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh
 from nnc_numpy.masks import is_zero, kept_branch
 
 #: elements from which an array is worth a statement of its own
 LARGE = 1 << 15
+
+#: elements from which an array is deleted when nothing needs it any more
+BIG = 1 << 17
 
 #: op -> its operator
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -49,6 +53,10 @@ class InPlacePrinter(Printer):
         self.owned: set[str] = set()  # variables whose arrays nothing else has
         self.roots: dict[str, frozenset[str]] = {}  # variable -> those whose arrays it may be in
         self.holders: defaultdict[str, set[Value]] = defaultdict(set)  # root -> values in its terms
+        self.sizes: dict[str, int] = {}  # variable -> elements of its array
+        self.texts: defaultdict[str, set[Value]] = defaultdict(
+            set
+        )  # word -> values whose text has it
         self.current: Node | None = None
         self.large = LARGE
 
@@ -60,18 +68,22 @@ class InPlacePrinter(Printer):
         self.current = node
         super().print_node(node)
         self.current = None
-        if node.op in self.dialect.statements:  # may hand on what it was given
+        if node.op in LOOPS:  # may hand on what it was given
             for value in node.operands:
                 self.owned -= self.roots_in(self.exprs[value].text)
-        self.left.subtract(read.value for read in reads(self.graph, node))
+        found = [read.value for read in reads(self.graph, node)]
+        self.left.subtract(found)
         for index in range(len(node.types)):
             self.hold(Value(node.id, index))
+        self.forget(word for value in found for word in words(self.exprs[value].text))
 
     def unpack(self, node: Node, expr: Expr) -> None:
         super().unpack(node, expr)
         for index, type in enumerate(node.types):
             if type.rank and self.uses[Value(node.id, index)]:
-                self.keep(self.exprs[Value(node.id, index)].text, node, self.roots_in(expr.text))
+                name = self.exprs[Value(node.id, index)].text
+                self.keep(name, node, self.roots_in(expr.text))
+                self.sizes[name] = size(type)
 
     def bind(self, value: Value, expr: Expr) -> None:
         super().bind(value, expr)
@@ -90,6 +102,8 @@ class InPlacePrinter(Printer):
             roots = self.roots_in(expr.text)
             result = super().assign(value, expr, wish)
             self.keep(result.text, node, roots)
+            if value not in self.takers:
+                self.sizes[result.text] = size(node.type)
         else:
             result = self.assign_in_place(value, chain, wish)
         self.hold(value)
@@ -107,12 +121,29 @@ class InPlacePrinter(Printer):
 
     def hold(self, value: Value) -> None:
         if value in self.exprs:
+            for word in words(self.exprs[value].text):
+                self.texts[word].add(value)
             for root in self.roots_in(self.exprs[value].text):
                 self.holders[root].add(value)
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Delete those of `names` that have a big array and stand in no text that is to come."""
+        dead = [
+            name
+            for name in dict.fromkeys(names)
+            if self.sizes.get(name, 0) >= BIG
+            and self.depth == 1
+            and not any(self.left[value] > 0 for value in self.texts[name])
+        ]
+        if dead:
+            self.body.add(self.depth, f"del {', '.join(dead)}")
+            self.owned -= set(dead)
+        for name in dead:
+            del self.sizes[name]
+
     def roots_in(self, text: str) -> frozenset[str]:
         """The variables whose arrays an expression may read."""
-        own = (self.roots.get(word, frozenset({word})) for word in re.findall(r"[^\W\d]\w*", text))
+        own = (self.roots.get(word, frozenset({word})) for word in words(text))
         return frozenset().union(*own)
 
     def is_free(self, name: str, node: Node) -> bool:
@@ -134,8 +165,7 @@ class InPlacePrinter(Printer):
             return False
         if node.op not in FUNCTIONS and kept_branch(self.graph, node) is None:
             return False
-        sizes = [dim for dim in node.type.shape if isinstance(dim, int)]
-        return len(sizes) == node.type.rank and math.prod(sizes) >= self.large
+        return self.large == 0 or size(node.type) >= self.large
 
     def chain(self, root: Node, text: str) -> list[Step]:
         """The ops of `root`'s expression, `text`, that can work in one array, the first one first.
@@ -174,8 +204,7 @@ class InPlacePrinter(Printer):
         return dying
 
     def mentions(self, name: str, text: str) -> int:
-        words = re.findall(r"[^\W\d]\w*", text)
-        return sum(name in self.roots.get(word, (word,)) for word in words)
+        return sum(name in self.roots.get(word, (word,)) for word in words(text))
 
     def assign_in_place(self, value: Value, chain: list[Step], wish: str) -> Expr:
         node = self.graph.producer(value)
@@ -189,6 +218,7 @@ class InPlacePrinter(Printer):
             name = self._name(node, wish)
             self.body.add(self.depth, f"{name} = {expr.text}")
             self.keep(name, self.graph.producer(start), frozenset())
+            self.sizes[name] = size(node.type)
         for step, place in chain:
             self.body.add(self.depth, self.in_place(step, place, name))
         self.exprs[value] = Expr(name)
@@ -210,3 +240,14 @@ class InPlacePrinter(Printer):
         if symbol and place == 0:
             return f"{name} {symbol}= {texts[1]}"
         return f"{FUNCTIONS[node.op]}({', '.join(texts)}, out={name})"
+
+
+def words(text: str) -> list[str]:
+    """The names in an expression."""
+    return re.findall(r"[^\W\d]\w*", text)
+
+
+def size(type: TensorType) -> int:
+    """The elements of an array of this type; 0 where that is not known."""
+    sizes = [dim for dim in type.shape if isinstance(dim, int)]
+    return math.prod(sizes) if len(sizes) == type.rank else 0
