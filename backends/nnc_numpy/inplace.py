@@ -28,9 +28,6 @@ from nnc_numpy.masks import is_zero, kept_branch
 #: elements from which an array is worth a statement of its own
 LARGE = 1 << 15
 
-#: elements from which an array is deleted when nothing needs it any more
-BIG = 1 << 17
-
 #: op -> its operator
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 #: op -> its function, which can write into an array that there is
@@ -53,10 +50,6 @@ class InPlacePrinter(Printer):
         self.owned: set[str] = set()  # variables whose arrays nothing else has
         self.roots: dict[str, frozenset[str]] = {}  # variable -> those whose arrays it may be in
         self.holders: defaultdict[str, set[Value]] = defaultdict(set)  # root -> values in its terms
-        self.sizes: dict[str, int] = {}  # variable -> elements of its array
-        self.texts: defaultdict[str, set[Value]] = defaultdict(
-            set
-        )  # word -> values whose text has it
         self.current: Node | None = None
         self.large = LARGE
 
@@ -71,11 +64,9 @@ class InPlacePrinter(Printer):
         if node.op in LOOPS:  # may hand on what it was given
             for value in node.operands:
                 self.owned -= self.roots_in(self.exprs[value].text)
-        found = [read.value for read in reads(self.graph, node)]
-        self.left.subtract(found)
+        self.left.subtract(read.value for read in reads(self.graph, node))
         for index in range(len(node.types)):
             self.hold(Value(node.id, index))
-        self.forget(word for value in found for word in words(self.exprs[value].text))
 
     def unpack(self, node: Node, expr: Expr) -> None:
         super().unpack(node, expr)
@@ -83,7 +74,6 @@ class InPlacePrinter(Printer):
             if type.rank and self.uses[Value(node.id, index)]:
                 name = self.exprs[Value(node.id, index)].text
                 self.keep(name, node, self.roots_in(expr.text))
-                self.sizes[name] = size(type)
 
     def bind(self, value: Value, expr: Expr) -> None:
         super().bind(value, expr)
@@ -102,8 +92,6 @@ class InPlacePrinter(Printer):
             roots = self.roots_in(expr.text)
             result = super().assign(value, expr, wish)
             self.keep(result.text, node, roots)
-            if value not in self.takers:
-                self.sizes[result.text] = size(node.type)
         else:
             result = self.assign_in_place(value, chain, wish)
         self.hold(value)
@@ -121,25 +109,8 @@ class InPlacePrinter(Printer):
 
     def hold(self, value: Value) -> None:
         if value in self.exprs:
-            for word in words(self.exprs[value].text):
-                self.texts[word].add(value)
             for root in self.roots_in(self.exprs[value].text):
                 self.holders[root].add(value)
-
-    def forget(self, names: Iterable[str]) -> None:
-        """Delete those of `names` that have a big array and stand in no text that is to come."""
-        dead = [
-            name
-            for name in dict.fromkeys(names)
-            if self.sizes.get(name, 0) >= BIG
-            and self.depth == 1
-            and not any(self.left[value] > 0 for value in self.texts[name])
-        ]
-        if dead:
-            self.body.add(self.depth, f"del {', '.join(dead)}")
-            self.owned -= set(dead)
-        for name in dead:
-            del self.sizes[name]
 
     def roots_in(self, text: str) -> frozenset[str]:
         """The variables whose arrays an expression may read."""
@@ -218,7 +189,6 @@ class InPlacePrinter(Printer):
             name = self._name(node, wish)
             self.body.add(self.depth, f"{name} = {expr.text}")
             self.keep(name, self.graph.producer(start), frozenset())
-            self.sizes[name] = size(node.type)
         for step, place in chain:
             self.body.add(self.depth, self.in_place(step, place, name))
         self.exprs[value] = Expr(name)
