@@ -39,7 +39,7 @@ def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
             yield name, value
 
 
-def run_on_bodies(graph: Graph, run: Callable[[Graph], None]) -> None:
+def run_on_bodies(graph: Graph, run: Callable[[Graph], object]) -> None:
     """`run` on a copy of every body that a node of `graph` holds; the copy takes its place.
 
     Bodies may be shared between nodes and between graphs, so they are never changed themselves; a
