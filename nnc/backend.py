@@ -30,7 +30,7 @@ from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import expansion, legalize
-from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, pipeline_of
+from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, optimize, pipeline_of
 from nnc.passes.remat import rematerialize
 from nnc.source import Sources
 
@@ -47,12 +47,15 @@ __all__ = [
     "expansion",
     "get",
     "installed",
+    "legalize",
     "legalized",
     "load_source",
     "on_device",
+    "optimize",
     "python_text",
     "random_streams",
     "require_device",
+    "run_on_bodies",
     "source_of",
     "splat",
 ]

@@ -113,7 +113,7 @@ class TorchDialect(Dialect):
         return RUN.format(name=name) if reads_data else None
 
     def ending(self, helpers: Collection[str]) -> list[str]:
-        outside = [name for name in ("random_bits", "adam_") if name in helpers]
+        outside = [name for name in OUTSIDE if name in helpers]
         lines = [f"    global {', '.join(outside)}"] if outside else []
         lines += [f"    {name} = torch.compiler.disable({name})" for name in outside]
         return [COMPILED.format(outside="".join(f"{line}\n" for line in lines))]
@@ -180,6 +180,9 @@ class ModuleDialect(TorchDialect):
         super().__init__()
         self.device = device
 
+
+#: what torch.compile would not go through, or not make faster
+OUTSIDE = ("random_bits", "adam_", "lstm", "lstm_grad")
 
 RUN = '''
 def run_{name}(state, data, order, scalars):
