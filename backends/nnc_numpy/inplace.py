@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
-from nnc.ir.graph import Node, Value
+from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import TensorType
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh
@@ -57,8 +57,22 @@ class InPlacePrinter(Printer):
         self.texts: defaultdict[str, set[Value]] = defaultdict(
             set
         )  # word -> values whose text has it
+        self.blocks: dict[tuple[int, int], Expr] = {}  # (graph, node) -> its matrix in blocks
         self.current: Node | None = None
         self.large = LARGE
+
+    def inside(self, graph: Graph, deeper: int = 0) -> Printer:
+        inner = super().inside(graph, deeper)
+        assert isinstance(inner, InPlacePrinter)
+        inner.blocks = self.blocks
+        return inner
+
+    def expression(self, node: Node) -> Expr:
+        blocks = self.blocks.get((id(self.graph), node.id))
+        if blocks is None:
+            return super().expression(node)
+        helper = self.helper(runtime.times_blocks)
+        return self.dialect.call(helper, self.read(node.operands[0]), blocks)
 
     def count(self, nodes: Sequence[Node], targets: Iterable[Value]) -> None:
         super().count(nodes, targets)
@@ -71,6 +85,8 @@ class InPlacePrinter(Printer):
         if node.op in LOOPS:  # may hand on what it was given
             for value in node.operands:
                 self.owned -= self.roots_in(self.exprs[value].text)
+            for index, type in enumerate(node.types):
+                self.sizes[self.exprs[Value(node.id, index)].text] = size(type)
         found = [read.value for read in reads(self.graph, node)]
         self.left.subtract(found)
         for index in range(len(node.types)):
