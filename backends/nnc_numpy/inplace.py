@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
-from nnc.ir.graph import Node, Value
+from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import TensorType
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh
@@ -50,8 +50,22 @@ class InPlacePrinter(Printer):
         self.owned: set[str] = set()  # variables whose arrays nothing else has
         self.roots: dict[str, frozenset[str]] = {}  # variable -> those whose arrays it may be in
         self.holders: defaultdict[str, set[Value]] = defaultdict(set)  # root -> values in its terms
+        self.blocks: dict[tuple[int, int], Expr] = {}  # (graph, node) -> its matrix in blocks
         self.current: Node | None = None
         self.large = LARGE
+
+    def inside(self, graph: Graph, deeper: int = 0) -> Printer:
+        inner = super().inside(graph, deeper)
+        assert isinstance(inner, InPlacePrinter)
+        inner.blocks = self.blocks
+        return inner
+
+    def expression(self, node: Node) -> Expr:
+        blocks = self.blocks.get((id(self.graph), node.id))
+        if blocks is None:
+            return super().expression(node)
+        helper = self.helper(runtime.times_blocks)
+        return self.dialect.call(helper, self.read(node.operands[0]), blocks)
 
     def count(self, nodes: Sequence[Node], targets: Iterable[Value]) -> None:
         super().count(nodes, targets)

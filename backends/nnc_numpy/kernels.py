@@ -99,7 +99,17 @@ def layer_norm_grad(
     return dx.reshape(x.shape), dgain, dbias
 
 
-# ---------------------------------------------------------------- gelu
+# ---------------------------------------------------------------- activations
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)); 1 / infinity is right."""
+    y: np.ndarray = np.negative(x, dtype=np.float32 if x.dtype == np.float16 else x.dtype)
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    np.divide(1, y, out=y)
+    return y.astype(x.dtype, copy=False)
+
+
 def gelu(x: np.ndarray) -> np.ndarray:
     """x P(x), P the distribution function of a standard normal."""
     return gelu_with_slope(x)[0]
