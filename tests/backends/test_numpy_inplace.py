@@ -16,6 +16,7 @@ from nnc_numpy import backend, inplace, loops, runtime
 import nnc
 from benchmarks.workloads import PROGRAMS as WORKLOADS
 from benchmarks.workloads import data, sizes_of
+from nnc.emit import freeing
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph
 from nnc.ir.interpret import interpret
@@ -32,7 +33,7 @@ SQUARE = TensorType("f32", (4, 4))
 @pytest.fixture
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inplace, "LARGE", 0)
-    monkeypatch.setattr(inplace, "BIG", 1)
+    monkeypatch.setattr(freeing, "LARGE", 1)
     monkeypatch.setattr("nnc_numpy.masks.SMALL", 0)
 
 
@@ -169,7 +170,7 @@ def assert_the_same_in_place(program: nnc.Program, monkeypatch: pytest.MonkeyPat
     wanted = steps_of(program.compile("numpy", train=train).source, 3)
     for module, name, value in (
         (inplace, "LARGE", 0),
-        (inplace, "BIG", 1),
+        (freeing, "LARGE", 1),
         (loops, "SMALL_PRODUCT", 60),
         (loops, "NARROWEST", 1),
     ):
