@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from nnc.emit.dialect import Dialect, Helper, Site
 from nnc.emit.expressions import Expr
@@ -64,8 +65,7 @@ class Body:
         return printed
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(NamedTuple):
     """A value as a node reads it; `axes` is set where the node reads past a broadcast."""
 
     value: Value
