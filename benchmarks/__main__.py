@@ -1,6 +1,7 @@
 """Training steps of nnc beside the best written by hand: `python -m benchmarks [WORKLOAD ...]`.
 
-`python -m benchmarks compile` times the compiler instead.
+`python -m benchmarks compile` times the compiler instead, `passes [WORKLOAD ...]` what each pass
+gives.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import compile_time, report
+from benchmarks import compile_time, passes, report
 from benchmarks.harness import Measured, Options, measure
 from benchmarks.prepare import prepare
 from benchmarks.worker import CONTENDERS, framework
@@ -69,7 +70,7 @@ def steps(args: argparse.Namespace) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    choices = [*NAMES, "compile"]
+    choices = [*NAMES, "compile", "passes"]
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(choices))
     parser.add_argument("--backends", default=",".join(BACKENDS), help="numpy,torch,jax")
     parser.add_argument(
@@ -84,10 +85,16 @@ def main() -> None:
     for name in args.workloads:
         if name not in choices:
             parser.error(f"there is no workload {name}: there are {', '.join(choices)}")
-    found = (
-        compile_time.run(partial(save, args.json)) if args.workloads == ["compile"] else steps(args)
-    )
-    save(args.json, found)
+    keep = partial(save, args.json)
+    found: Mapping[str, object]
+    if args.workloads == ["compile"]:
+        found = compile_time.run(keep)
+    elif args.workloads[:1] == ["passes"]:
+        options = Options(args.rounds, args.block, args.cores)
+        found = passes.run(args.workloads[1:], args.backends.split(","), options, keep)
+    else:
+        found = steps(args)
+    keep(found)
 
 
 def save(path: Path | None, found: Mapping[str, object]) -> None:

@@ -27,10 +27,11 @@ BACKENDS = ("numpy", "torch", "jax")
 COMMON = ("parse", "elaborate", "differentiate", "optimize")
 
 #: at most so many seconds for GPT-2 small, and so many times as long for 96 layers as for 12
-BARS = {"gpt2": 2.0, "96 / 12": 8.5}
+BARS = {"gpt2": 2.0, "96 / 12": 8.5, "stacked 96 / 12": 1.5}
+STACKED = (12, 96)
 
 
-def compiled(folder: Path, **config: int) -> dict[str, Any]:
+def compiled(folder: Path, stack_layers: bool = False, /, **config: int) -> dict[str, Any]:
     """Seconds of each phase of `gpt.nn` with this `config`, passes in them, and nodes."""
     path = folder / "gpt.nn"
     path.write_text((PROGRAMS / "gpt.nn").read_text())
@@ -39,15 +40,15 @@ def compiled(folder: Path, **config: int) -> dict[str, Any]:
     np.savez(folder / "data" / "gpt.npz", **fields)
 
     with uncollected():
-        return timed(path, config)
+        return timed(path, config, stack_layers)
 
 
-def timed(path: Path, config: Mapping[str, int]) -> dict[str, Any]:
+def timed(path: Path, config: Mapping[str, int], stack_layers: bool) -> dict[str, Any]:
     clock = Clock()
     pipeline = Pipeline(around=clock.around)
     with pipeline.phase("parse"):
         program = nnc.load(path, **config)
-    training = program.training(pipeline=pipeline)
+    training = program.training(pipeline=pipeline, stack_layers=stack_layers)
     nodes = count(training)
     optimize_training(training)
     seconds = phases(clock)
@@ -81,7 +82,7 @@ def count(training: Training) -> int:
 
 def run(keep: Callable[[dict[str, Any]], None] = lambda found: None) -> dict[str, Any]:
     """Print a row as soon as it is measured, and give `keep` all that is there by then."""
-    found: dict[str, Any] = {"bars": BARS, "gpt2": {}, "depths": {}}
+    found: dict[str, Any] = {"bars": BARS, "gpt2": {}, "depths": {}, "stacked": {}}
     with TemporaryDirectory() as temporary:
         compiled(Path(temporary), depth=1, **NARROW)  # imports
         print("seconds: from text to source, GPT-2 small (a training step)")
@@ -97,6 +98,12 @@ def run(keep: Callable[[dict[str, Any]], None] = lambda found: None) -> dict[str
             found["depths"][depth] = compiled(Path(temporary), depth=depth, **NARROW)
             for line in curve(depth, found["depths"][depth]):
                 print(line, flush=True)
+            keep(found)
+        print("\nby depth, with stacked layers")
+        for depth in STACKED:
+            measured = compiled(Path(temporary), True, depth=depth, **NARROW)
+            found["stacked"][depth] = measured
+            print(row(str(depth), measured), flush=True)
             keep(found)
     print()
     for line in verdicts(found):
@@ -124,9 +131,13 @@ def curve(depth: int, measured: Mapping[str, Any]) -> Iterator[str]:
 def verdicts(found: Mapping[str, Any]) -> Iterator[str]:
     """What is measured beside the bars."""
     for name in BACKENDS:
-        small, depths = total(found["gpt2"]["seconds"], name), found["depths"]
-        times = total(depths[96]["seconds"], name) / total(depths[12]["seconds"], name)
+        small = total(found["gpt2"]["seconds"], name)
+        times, stacked = (
+            total(depths[96]["seconds"], name) / total(depths[12]["seconds"], name)
+            for depths in (found["depths"], found["stacked"])
+        )
         yield (
             f"{name}: GPT-2 small {small:.2f} s (at most {BARS['gpt2']}), "
-            f"96 layers {times:.2f} times 12 (at most {BARS['96 / 12']})"
+            f"96 layers {times:.2f} times 12 (at most {BARS['96 / 12']}), "
+            f"stacked {stacked:.2f} times (at most {BARS['stacked 96 / 12']})"
         )

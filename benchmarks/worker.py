@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.workloads import Contender, Setup, batches_of
 
-#: what a contender is called -> where it is made; `*` are the frameworks of `--backends`
+#: what a contender is called -> where it is made; behind a `:` its name may say with what source
 CONTENDERS = {
     "numpy": "numpy_peers:by_hand",
     "torch": "torch_peers:eager",
@@ -38,11 +38,12 @@ CONTENDERS = {
 
 def framework(contender: str) -> str:
     """numpy, torch or jax."""
-    return next(part for part in contender.split("-") if part in ("numpy", "torch", "jax"))
+    kind = contender.partition(":")[0]
+    return next(part for part in kind.split("-") if part in ("numpy", "torch", "jax"))
 
 
 def make(contender: str, setup: Setup) -> Contender:
-    module, _, name = CONTENDERS[contender].partition(":")
+    module, _, name = CONTENDERS[contender.partition(":")[0]].partition(":")
     made: Contender = getattr(importlib.import_module(f"benchmarks.{module}"), name)(setup)
     return made
 
@@ -56,7 +57,9 @@ def read(job: dict[str, Any]) -> Setup:
         state = dict(file)
     with np.load(job["data"]) as file:
         batches = batches_of(dict(file), int(job["sizes"]["size"]))
-    source = f"{folder}/{name}_{framework(job['contender'])}.py"
+    contender = job["contender"]
+    kind = contender if ":" in contender else framework(contender)
+    source = f"{folder}/{name}_{kind}.py"
     weights = {k: v for k, v in state.items() if not k.startswith("@")}
     return Setup(name, weights, batches, job["sizes"], source, state)
 

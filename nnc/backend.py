@@ -16,6 +16,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,19 +24,21 @@ from typing import Any, Protocol, runtime_checkable
 from nnc import random as random_streams
 from nnc.ir.graph import Graph
 from nnc.ir.host import python_text
-from nnc.ir.program import Training
+from nnc.ir.program import Step, Training
 from nnc.language.diagnostics import NncError, error, suggest
 from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import expansion, legalize
-from nnc.passes.pipeline import map_graphs, pipeline_of
+from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, pipeline_of
+from nnc.passes.remat import rematerialize
 from nnc.source import Sources
 
 GROUP = "nnc.backends"
 
 __all__ = [
     "Backend",
+    "Measuring",
     "NncError",
     "Rewriter",
     "Sources",
@@ -71,6 +74,20 @@ class Backend(Protocol):
 
     def devices(self) -> list[str]:
         """What `DEVICE` in the emitted source can be here, the default first."""
+
+
+@runtime_checkable
+class Measuring(Backend, Protocol):
+    """A backend of which `nnc summary` can say how much memory its steps take."""
+
+    #: arrays of less bytes than this live to the end of a step; 0 for none
+    keeps: int
+
+    def legal(self, training: Training) -> Training:
+        """What `emit` prints of `training`: a copy in the ops of this backend."""
+
+    def peak_bytes(self, step: Callable[..., Any], state: Any, batch: Any, scalars: Any) -> int:
+        """The most bytes of arrays at once in a call of the emitted `step`, arguments included."""
 
 
 class Host(Backend, Protocol):
@@ -184,7 +201,8 @@ def legalized(
     `rewrite` is run on each graph and body after that, for what pays on this backend alone; it says
     whether it changed anything.  A graph that was changed is optimized again.  Where `init` is in
     the terms of another backend, which is the rule, `host` is that one.  What a function takes and
-    returns besides the state is f32 where the program has bf16.
+    returns besides the state is f32 where the program has bf16.  Steps recompute what the program
+    asks for; nothing may change their graphs after that, as the order of nodes counts.
     """
 
     pipeline = pipeline_of(training)
@@ -205,7 +223,22 @@ def legalized(
         assert host is not None
         fit(graph, host, host.rewrite)
 
-    return map_graphs(training, run, run_initial if host else run)
+    legal = map_graphs(training, run, run_initial if host else run)
+    return rematerialized(legal, backend, pipeline)
+
+
+def rematerialized(training: Training, backend: Backend, pipeline: Pipeline) -> Training:
+    """A copy of the legal `training` whose steps recompute what the program asks for."""
+    keeps = backend.keeps if isinstance(backend, Measuring) else 0
+
+    def changed(step: Step) -> Step:
+        graph = rematerialize(step, backend.name, keeps)
+        if graph is not step.graph:
+            legalize(graph, backend.emitters.keys(), backend.name)  # of barriers
+            pipeline.after("remat", graph)
+        return replace(step, graph=graph)
+
+    return map_steps(training, changed)
 
 
 def _rewrite_all(graph: Graph, rewrite: Callable[[Graph], bool]) -> bool:

@@ -104,7 +104,11 @@ def build_parser() -> argparse.ArgumentParser:
     summary = command("summary", "list layers with their shapes, parameters and costs")
     summary.add_argument("file", metavar="FILE")
     _train_name(summary)
+    _backend(summary)
     _set(summary)
+    summary.add_argument(
+        "--measure", action="store_true", help="run a few steps and show the memory that they took"
+    )
 
     compile = command("compile", "print a training as standalone source")
     compile.add_argument("file", metavar="FILE")
@@ -125,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--dump-after",
         metavar="A,B",
         help="print graphs after these passes (stderr); also after precision, autodiff, legalize, "
-        "rewrite, which always run",
+        "rewrite and remat, which are no choice",
     )
     compile.add_argument(
         "--timings",
@@ -229,6 +233,11 @@ def _passes(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="leave a pass out; may be given several times",
+    )
+    parser.add_argument(
+        "--fast-math",
+        action="store_true",
+        help="also what rounds otherwise: the passes reassociate and scalars",
     )
 
 

@@ -26,8 +26,13 @@ class JaxBackend:
     name = JAX.name
     emitters: Mapping[str, Callable[..., Any]] = {**JAX.emitters, **JAX.statements}
 
+    keeps = 0
+
+    def legal(self, training: Training) -> Training:
+        return legalized(training, self, rewrite, nnc_numpy.backend)
+
     def emit(self, training: Training) -> str:
-        return module_text(legalized(training, self, rewrite, nnc_numpy.backend), JAX)
+        return module_text(self.legal(training), JAX)
 
     def version(self) -> str:
         return f"jax {jax.__version__}"
@@ -38,6 +43,15 @@ class JaxBackend:
         if found[0] == "gpu":
             found.insert(1, jax.devices()[0].client.platform_version.split()[0].lower())
         return list(dict.fromkeys(found))
+
+    def peak_bytes(self, step: Any, state: Any, batch: Any, scalars: Any) -> int:
+        """What XLA has planned: arguments, what is neither an argument nor a result, results."""
+        run = jax.jit(step.__wrapped__, donate_argnums=0)
+        with jax.enable_x64(True), jax.default_matmul_precision("highest"):
+            planned: Any = run.lower(state, batch, scalars).compile().memory_analysis()
+        arrays = planned.argument_size_in_bytes + planned.temp_size_in_bytes
+        new = planned.output_size_in_bytes - planned.alias_size_in_bytes
+        return int(arrays + new)
 
 
 backend = JaxBackend()

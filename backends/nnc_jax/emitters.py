@@ -32,6 +32,7 @@ from nnc_jax.dot import dot
 from nnc_jax.spellings import (
     along,
     argsort,
+    barrier,
     bitcast,
     conv,
     dynamic_slice,
@@ -51,6 +52,8 @@ _POOLING = ("size", "stride", "low", "high")
 _WINDOW = ("axes", "size", "stride", "dilation")
 
 EMITTERS: dict[str, Emitter] = {
+    # control
+    "barrier": barrier,
     # elementwise
     "neg": negative,
     "abs": function("abs"),

@@ -49,6 +49,13 @@ def argsort(site: Site, node: Node, x: Expr) -> Expr:
     return site.dialect.method(order, "astype", site.dialect.dtype("i32"))
 
 
+def barrier(site: Site, node: Node, *xs: Expr) -> Expr:
+    if len(xs) == 1:
+        return site.dialect.call("lax.optimization_barrier", *xs)
+    held = Expr(f"({', '.join(site.dialect.strong(x).text for x in xs)})")
+    return site.dialect.call("lax.optimization_barrier", held)
+
+
 # ---------------------------------------------------------------- index
 def take(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
     return site.dialect.call("jnp.take", x, index, axis=node.attrs["axis"], mode='"fill"')

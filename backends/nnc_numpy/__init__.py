@@ -6,6 +6,7 @@ backend of a third party does.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from nnc.backend import legalized
 from nnc.emit import module_text
+from nnc.emit.freeing import LARGE
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc_numpy.dialect import NUMPY
@@ -27,8 +29,13 @@ class NumpyBackend:
     name = NUMPY.name
     emitters: Mapping[str, Callable[..., Any]] = {**NUMPY.emitters, **NUMPY.statements}
 
+    keeps = LARGE
+
+    def legal(self, training: Training) -> Training:
+        return legalized(training, self, self.rewrite)
+
     def emit(self, training: Training) -> str:
-        return module_text(legalized(training, self, self.rewrite), NUMPY)
+        return module_text(self.legal(training), NUMPY)
 
     def rewrite(self, graph: Graph) -> bool:
         return rewrite_for_numpy(graph)
@@ -38,6 +45,14 @@ class NumpyBackend:
 
     def devices(self) -> list[str]:
         return ["cpu"]
+
+    def peak_bytes(self, step: Callable[..., Any], state: Any, batch: Any, scalars: Any) -> int:
+        held = [*state.values(), *batch.values()]
+        tracemalloc.start()
+        step(state, batch, scalars)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return peak + sum(int(array.nbytes) for array in held)
 
 
 backend = NumpyBackend()

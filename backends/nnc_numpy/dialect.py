@@ -12,7 +12,7 @@ from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import kernels, runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
-from nnc_numpy.scatter import print_scatter
+from nnc_numpy.scatter import print_scatter, print_scatter_along
 from nnc_numpy.updates import print_updates
 
 
@@ -22,11 +22,19 @@ class NumpyDialect(Dialect):
     imports = {"np": "import numpy as np"}  # noqa: RUF012
     emitters = EMITTERS
     start = (keep_memory,)
-    statements = {**LOOPS, "scatter_add": print_scatter}  # noqa: RUF012
+    frees = True
+    statements = {  # noqa: RUF012
+        **LOOPS,
+        "scatter_add": print_scatter,
+        "scatter_add_along": print_scatter_along,
+    }
     helpers = (
         runtime.random_bits,
         runtime.bits32,
+        runtime.updated,
         runtime.pieces,
+        runtime.packed,
+        runtime.packs,
         runtime.zeroed,
         runtime.runs,
         runtime.row_sums,

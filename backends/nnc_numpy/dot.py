@@ -11,6 +11,9 @@ from nnc.ops.registry import OPS
 
 Axes = tuple[int, ...]
 
+#: up to this size of all axes a product takes a microsecond or two
+LITTLE = 64
+
 
 def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
     """`x @ y` for matrices, vectors and stacks of matrices; `_dot(...)` for all else."""
@@ -20,6 +23,8 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
     if len(contract[0]) == 1 and stacked(batch, left, right):
         a = as_left(dialect, x, left.rank, contract[0][0], len(batch[0]))
         b = as_right(dialect, y, right.rank, contract[1][0], len(batch[0]))
+        if a is not None and b is not None and is_little(left, right):
+            return replace(dialect.method(a, "dot", b.text), size=a.size + b.size + 1)
         if a is not None and b is not None:
             return dialect.binary("@", MUL, a, b)
     if not batch[0] and len(contract[0]) == 1 and contract[0][0] == left.rank - 1:
@@ -31,6 +36,12 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
     evaluate = OPS["dot"].evaluate
     assert evaluate is not None
     return dialect.call(site.helper(evaluate), x, y, contract=contract, batch=batch)
+
+
+def is_little(left: TensorType, right: TensorType) -> bool:
+    """Whether `@`, which sees to stacks of matrices too, costs as much as to multiply."""
+    dims = [dim for dim in (*left.shape, *right.shape) if isinstance(dim, int)]
+    return left.rank == right.rank == 2 and len(dims) == 4 and max(dims) <= LITTLE
 
 
 def stacked(batch: tuple[Axes, Axes], left: TensorType, right: TensorType) -> bool:

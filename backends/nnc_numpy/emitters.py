@@ -34,8 +34,6 @@ from nnc.emit.spellings import (
     reverse,
     size,
     slices,
-    take,
-    take_along,
     transpose,
 )
 from nnc.ir.graph import Node
@@ -43,7 +41,7 @@ from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import kernels, runtime
 from nnc_numpy.dot import dot
 from nnc_numpy.masks import choice
-from nnc_numpy.scatter import add_one_by_one
+from nnc_numpy.scatter import add_one_by_one, take, take_along
 
 _GEOMETRY = ("stride", "dilation", "low", "high", "groups")
 _POOLING = ("size", "stride", "low", "high")

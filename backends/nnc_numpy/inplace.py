@@ -6,7 +6,7 @@
 
 A new array of some size costs more than the arithmetic on it: it pushes others out of the cache.
 What matters is that nothing reads an array after it was overwritten.  A variable is overwritten
-only if this printer made its array (`FRESH`), and no value that is yet to be read is written in
+only if this printer made its array (`is_fresh`), and no value that is yet to be read is written in
 terms of it or of a view of it.
 """
 
@@ -18,10 +18,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nnc.emit import UNARY, Expr, Printer, reads
+from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
 from nnc.ir.graph import Node, Value
-from nnc.ops.registry import OPS
+from nnc.ir.types import TensorType
 from nnc_numpy import runtime
+from nnc_numpy.fresh import is_fresh
 from nnc_numpy.masks import is_zero, kept_branch
 
 #: elements from which an array is worth a statement of its own
@@ -36,12 +37,6 @@ FUNCTIONS = {
     "exp": "np.exp", "expm1": "np.expm1", "log": "np.log", "log1p": "np.log1p", "sqrt": "np.sqrt",
     "sin": "np.sin", "cos": "np.cos", "tanh": "np.tanh",
 }  # fmt: skip
-
-#: ops whose results are arrays that nothing else has, beside the elementwise ones
-FRESH = frozenset((
-    "dot", "concat", "sum", "max", "min", "prod", "softmax", "log_softmax", "logsumexp", "sigmoid",
-    "softplus", "log_sigmoid", "conv", "conv_input_grad", "conv_filter_grad", "scatter_add",
-))  # fmt: skip
 
 Step = tuple[Node, int]  # an op, and which of its operands its result replaces
 
@@ -66,12 +61,19 @@ class InPlacePrinter(Printer):
         self.current = node
         super().print_node(node)
         self.current = None
-        if node.op in self.dialect.statements:  # may hand on what it was given
+        if node.op in LOOPS:  # may hand on what it was given
             for value in node.operands:
                 self.owned -= self.roots_in(self.exprs[value].text)
         self.left.subtract(read.value for read in reads(self.graph, node))
         for index in range(len(node.types)):
             self.hold(Value(node.id, index))
+
+    def unpack(self, node: Node, expr: Expr) -> None:
+        super().unpack(node, expr)
+        for index, type in enumerate(node.types):
+            if type.rank and self.uses[Value(node.id, index)]:
+                name = self.exprs[Value(node.id, index)].text
+                self.keep(name, node, self.roots_in(expr.text))
 
     def bind(self, value: Value, expr: Expr) -> None:
         super().bind(value, expr)
@@ -98,7 +100,7 @@ class InPlacePrinter(Printer):
     # ------------------------------------------------------------ who has which array
     def keep(self, name: str, node: Node, roots: frozenset[str]) -> None:
         """Note whose array the variable `name` is in, the result of `node`."""
-        if is_fresh(self, node):
+        if is_fresh(self.graph, node):
             self.owned.add(name)
             self.roots[name] = frozenset({name})
         else:
@@ -112,7 +114,7 @@ class InPlacePrinter(Printer):
 
     def roots_in(self, text: str) -> frozenset[str]:
         """The variables whose arrays an expression may read."""
-        own = (self.roots.get(word, frozenset({word})) for word in re.findall(r"[^\W\d]\w*", text))
+        own = (self.roots.get(word, frozenset({word})) for word in words(text))
         return frozenset().union(*own)
 
     def is_free(self, name: str, node: Node) -> bool:
@@ -134,8 +136,7 @@ class InPlacePrinter(Printer):
             return False
         if node.op not in FUNCTIONS and kept_branch(self.graph, node) is None:
             return False
-        sizes = [dim for dim in node.type.shape if isinstance(dim, int)]
-        return len(sizes) == node.type.rank and math.prod(sizes) >= self.large
+        return self.large == 0 or size(node.type) >= self.large
 
     def chain(self, root: Node, text: str) -> list[Step]:
         """The ops of `root`'s expression, `text`, that can work in one array, the first one first.
@@ -165,7 +166,7 @@ class InPlacePrinter(Printer):
                 continue
             if branch is not None and place != branch:
                 continue
-            if not expr.is_name and is_fresh(self, self.graph.producer(read.value)):
+            if not expr.is_name and is_fresh(self.graph, self.graph.producer(read.value)):
                 return place
             if expr.is_name and dying is None and self.is_free(expr.text, root):
                 here = sum(self.mentions(expr.text, self.exprs[r.value].text) for r in found)
@@ -174,8 +175,7 @@ class InPlacePrinter(Printer):
         return dying
 
     def mentions(self, name: str, text: str) -> int:
-        words = re.findall(r"[^\W\d]\w*", text)
-        return sum(name in self.roots.get(word, (word,)) for word in words)
+        return sum(name in self.roots.get(word, (word,)) for word in words(text))
 
     def assign_in_place(self, value: Value, chain: list[Step], wish: str) -> Expr:
         node = self.graph.producer(value)
@@ -212,10 +212,12 @@ class InPlacePrinter(Printer):
         return f"{FUNCTIONS[node.op]}({', '.join(texts)}, out={name})"
 
 
-def is_fresh(printer: Printer, node: Node) -> bool:
-    """Whether the expression of `node` makes an array that nothing else has."""
-    if len(node.types) != 1 or not node.type.rank or node.op == "bitcast":
-        return False
-    if node.op == "take":
-        return bool(printer.graph.type(node.operands[1]).rank)
-    return node.op in FRESH or OPS[node.op].family == "elementwise"
+def words(text: str) -> list[str]:
+    """The names in an expression."""
+    return re.findall(r"[^\W\d]\w*", text)
+
+
+def size(type: TensorType) -> int:
+    """The elements of an array of this type; 0 where that is not known."""
+    sizes = [dim for dim in type.shape if isinstance(dim, int)]
+    return math.prod(sizes) if len(sizes) == type.rank else 0

@@ -22,7 +22,8 @@ def rewrite_for_numpy(graph: Graph) -> bool:
     """`rewrite`, and what short floats are in NumPy; True if there was anything to rewrite."""
     short = rewrite(graph, SHORT)
     narrow = hold_bf16_in_f32(graph)
-    return rewrite(graph, {**RULES, **NARROW}) or short or narrow
+    several = [rewrite(graph, rules) for rules in (FIRST, SECOND, {**RULES, **NARROW})]
+    return any(several) or short or narrow
 
 
 def rewrite(graph: Graph, rules: Rules | None = None) -> bool:
@@ -151,6 +152,57 @@ def of_several(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
     return expansion(rewriter, node) if is_short else None
 
 
+def scattered(rewriter: Rewriter, value: Value) -> Node | None:
+    """The node that adds to places of zeros, where `value` is its result."""
+    node = rewriter.graph.producer(value)
+    if node.op != "scatter_add_along" or not is_zero(rewriter.graph, node.operands[0]):
+        return None
+    return node
+
+
+def sum_of_scattered(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """The sum over the axis along which something was added to zeros is its own."""
+    scatter = scattered(rewriter, node.operands[0])
+    if scatter is None or scatter.attrs["axis"] not in node.attrs["axes"]:
+        return None
+    update = rewriter.builder.tensor(scatter.operands[2])
+    number = splat(rewriter.graph, update.value)
+    summed = [update.shape[axis] for axis in node.attrs["axes"]]
+    if number is not None and all(equal(dim, 1) is True for dim in summed):
+        full: Tensor = rewriter.builder.full(number.item(), node.type.dtype, node.type.shape)
+        return full
+    result: Tensor = update.sum(node.attrs["axes"])
+    return result
+
+
+def negative(rewriter: Rewriter, x: Tensor) -> Tensor:
+    """-x, where x is a product with a number by the number."""
+    node = rewriter.graph.producer(x.value)
+    if node.op == "mul":
+        for place, other in ((0, 1), (1, 0)):
+            number = splat(rewriter.graph, node.operands[place])
+            if number is not None:
+                return rewriter.builder.tensor(node.operands[other]) * -number.item()
+    return -x
+
+
+def add_to_places(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """Zeros with something added in places, less x or plus x, are x with it added there."""
+    for place, value in enumerate(node.operands):
+        scatter = scattered(rewriter, value)
+        if scatter is None or (node.op == "sub" and place) or not node.type.is_float:
+            continue
+        if equal(rewriter.graph.type(scatter.operands[1]).shape[scatter.attrs["axis"]], 1) is True:
+            x = rewriter.operands(node)[1 - place]
+            x = negative(rewriter, x) if node.op == "sub" else x
+            _, index, update = rewriter.operands(scatter)
+            result: Tensor = x.emit("scatter_add_along", index, update, **scatter.attrs)
+            return result
+    return None
+
+
+FIRST: Rules = {"sum": [sum_of_scattered]}
+SECOND: Rules = {"sub": [add_to_places], "add": [add_to_places]}
 RULES: Rules = {
     "scatter_add_along": [one_place_each],
     "add": [sum_of_pads],

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from nnc.emit import Expr, Printer, reads
+from nnc.emit.layout import string
 from nnc.emit.updates import (
     Loop,
     Member,
@@ -27,6 +28,9 @@ from nnc.ir.dims import Dim
 from nnc.ir.graph import Node, Value
 from nnc_numpy import runtime
 from nnc_numpy.inplace import FUNCTIONS, OPERATORS, InPlacePrinter
+
+#: calls of NumPy that take longer than to pack arrays
+MANY = 24
 
 
 def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
@@ -46,21 +50,26 @@ def print_update(printer: Printer, loop: Loop) -> None:
     names = {template: printer.names.new(state_name(template)) for template in templates}
     for template, value in entries.items():
         inner.bind(value, Expr(names[template]))
-    arrays = [f"state[{state_key(template)}]" for template in templates]
-    if all(map(is_small, shapes(printer, loop))):
-        body.add(depth, f"for path, {target(holes)} in {table}.items():")
-        for name, array in zip(names.values(), arrays, strict=True):
-            body.add(depth + 1, f"{name} = {array}")
-    else:
-        inner.depth += 1
+    variables = [*names.values(), *holes]
+    if len(holes) == 1 and templates[0] == "{path}" and is_much(printer, loop):
+        prefixes = [string(template.removesuffix("{path}")) for template in templates[1:]]
+        arguments = ", ".join(["state", table, *prefixes])
+        made = f"{printer.helper(runtime.updated)}({arguments})"
+        body.add(depth, f"for {', '.join(variables)} in {made}:")
         if isinstance(inner, InPlacePrinter):
             inner.large = 0  # a piece is
-        wholes = [printer.names.new(wish) for wish in ("whole", "other_whole")[: len(holes)]]
-        body.add(depth, f"for path, {target(wholes)} in {table}.items():")
-        pieces = f"{printer.helper(runtime.pieces)}({', '.join([*arrays, *wholes])})"
-        body.add(depth + 1, f"for {', '.join([*names.values(), *holes])} in {pieces}:")
+    else:
+        body.add(depth, f"for path, {target(holes)} in {table}.items():")
+        for template, name in names.items():
+            body.add(depth + 1, f"{name} = state[{state_key(template)}]")
     Storing(inner, first, names).print()
     body.place = ""
+
+
+def is_much(printer: Printer, loop: Loop) -> bool:
+    """Whether arrays are large, or many are updated by many operations."""
+    calls = len(loop.members) * len(loop.members[0].nodes)
+    return calls > MANY or not all(map(is_small, shapes(printer, loop)))
 
 
 def target(names: Sequence[str]) -> str:

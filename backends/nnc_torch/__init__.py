@@ -16,8 +16,10 @@ import torch
 
 from nnc.backend import legalized
 from nnc.emit import module_text
+from nnc.emit.freeing import LARGE
 from nnc.ir.program import Training
 from nnc_torch.dialect import ModuleDialect, TorchDialect
+from nnc_torch.memory import peak_of
 from nnc_torch.rewrites import rewrite
 
 __all__ = ["TorchBackend", "backend"]
@@ -32,10 +34,15 @@ class TorchBackend:
         **TorchDialect.statements,
     }
 
+    keeps = LARGE
+
+    def legal(self, training: Training) -> Training:
+        return legalized(training, self, rewrite, nnc_numpy.backend)
+
     def emit(self, training: Training) -> str:
         inference = replace(training, state={}, phases=[], evaluations=[])
         dialect = TorchDialect(legalized(inference, Nets()).forwards)
-        return module_text(legalized(training, self, rewrite, nnc_numpy.backend), dialect)
+        return module_text(self.legal(training), dialect)
 
     def version(self) -> str:
         return f"torch {torch.__version__}"
@@ -43,6 +50,10 @@ class TorchBackend:
     def devices(self) -> list[str]:
         count = torch.cuda.device_count()
         return ["cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+
+    def peak_bytes(self, step: Callable[..., Any], state: Any, batch: Any, scalars: Any) -> int:
+        held = sum(array.nbytes for array in [*state.values(), *batch.values()])
+        return held + peak_of(lambda: step(state, batch, scalars))
 
 
 class Nets(TorchBackend):

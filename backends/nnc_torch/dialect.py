@@ -8,7 +8,7 @@ differ from nnc's at kinks are spelt otherwise, and arrays are made where the ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +51,7 @@ class TorchDialect(Dialect):
     emitters = EMITTERS
     statements = STATEMENTS
     native = frozenset()
+    frees = True
     helpers = HELPERS
     preamble = (runtime.from_numpy, runtime.to_numpy)
     start = (keep_memory,)
@@ -86,7 +87,9 @@ class TorchDialect(Dialect):
 
     @property
     def taken(self) -> frozenset[str]:
-        return super().taken | NUMPY.taken | {"Tensor", "Model", "model", "nets", "self"}
+        return (
+            super().taken | NUMPY.taken | {"Tensor", "Model", "compiled", "model", "nets", "self"}
+        )
 
     def needs(self) -> str:
         return "PyTorch and NumPy alone"
@@ -108,6 +111,12 @@ class TorchDialect(Dialect):
         inputs = (step.graph.node(id) for id in step.graph.inputs)
         reads_data = any(node.attrs["kind"] == "batch" for node in inputs)
         return RUN.format(name=name) if reads_data else None
+
+    def ending(self, helpers: Collection[str]) -> list[str]:
+        outside = [name for name in ("random_bits", "adam_") if name in helpers]
+        lines = [f"    global {', '.join(outside)}"] if outside else []
+        lines += [f"    {name} = torch.compiler.disable({name})" for name in outside]
+        return [COMPILED.format(outside="".join(f"{line}\n" for line in lines))]
 
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         print_updates(printer, loops)
@@ -186,6 +195,25 @@ def run_{name}(state, data, order, scalars):
         state, out = {name}(state, batch, {{key: values[i] for key, values in numbers.items()}})
         outs.append(out)
     return state, {{key: torch.stack([out[key] for out in outs]) for key in outs[0]}}
+'''.strip()
+
+COMPILED = '''
+def compiled(step):
+    """`step` by torch.compile, which takes up to a minute for the first call.
+
+    Random words are drawn, and a fused update is done, between what it compiles.
+    """
+{outside}    torch._dynamo.config.capture_scalar_outputs = True
+    fast = torch.compile(step)
+
+    def run(state, batch, scalars):
+        numbers = {{  # as tensors: a Python float would be a part of the code
+            key: torch.tensor(x, dtype=torch.float64) if isinstance(x, float) else x
+            for key, x in scalars.items()
+        }}
+        return fast(state, batch, numbers)
+
+    return run
 '''.strip()
 
 MODEL = '''

@@ -15,10 +15,11 @@ from torch import Tensor
 
 # ---------------------------------------------------------------- products
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """x @ w + b for a matrix w, on a CPU by oneDNN."""
-    if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        return torch.ops.mkldnn._linear_pointwise(x, w.T, b, "none", [], "")
-    return F.linear(x, w.T, b)
+    """x @ w + b for a matrix w, on a CPU by oneDNN, which torch.compile does not know."""
+    is_known = torch.compiler.is_compiling() or not torch.backends.mkldnn.is_available()
+    if is_known or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.linear(x, w.T, b)
+    return torch.ops.mkldnn._linear_pointwise(x, w.T, b, "none", [], "")
 
 
 # ---------------------------------------------------------------- updates

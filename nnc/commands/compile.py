@@ -44,7 +44,7 @@ def _pipeline(args: argparse.Namespace, clock: Clock) -> Pipeline:
             print(f"# after {done}", file=sys.stderr)
             print(print_graph(graph), file=sys.stderr)
 
-    pipeline = Pipeline(select(args.passes, args.no_pass), dump)
+    pipeline = Pipeline(select(args.passes, args.no_pass, args.fast_math), dump)
     return replace(pipeline, around=clock.around) if args.timings else pipeline
 
 

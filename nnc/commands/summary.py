@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnc.commands.tables import print_table
+from nnc.commands.memory import print_memory
+from nnc.commands.tables import byte_text, print_table
 from nnc.elaborate import load
 from nnc.ir.dims import Dim, product, shape_text, substitute, symbols
 from nnc.ir.graph import Graph, Node
 from nnc.ir.program import Forward, Training
-from nnc.ir.types import NUMPY_DTYPES, TensorType
+from nnc.ir.storage import item_bytes
+from nnc.ir.types import TensorType
 
 #: ops that move or name numbers and compute none
 FREE = frozenset((
@@ -48,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
             ["layer", "output", "parameters", "FLOPs", "memory"],
             [_row(layer) for layer in [*layers, total]],
         )
-    print(f"state: {_bytes(_state_bytes(training))}, optimizer included")
     print("FLOPs and memory of results are for one sample, forward")
+    print_memory(training, args)
     return 0
 
 
@@ -64,9 +66,10 @@ def layers_of(forward: Forward, training: Training) -> list[Layer]:
         layer = layers.setdefault(path, Layer(path))
         layer.output = node.types[0]
         layer.flops = layer.flops + substitute(flops(node, forward.graph), sizes)
-        layer.activations = layer.activations + sum(
-            (substitute(_type_bytes(type), sizes) for type in node.types if node.op not in FREE), 0
-        )
+        if node.op not in FREE:
+            for type in node.types:
+                size = type.size * item_bytes(type.dtype)
+                layer.activations = layer.activations + substitute(size, sizes)
     for path, entry in training.state.items():
         if entry.kind == "param" and path.startswith(forward.name):
             owner = path.rpartition(".")[0]
@@ -110,31 +113,11 @@ def _batch_names(graph: Graph) -> Iterator[str]:
             yield from symbols(dim)
 
 
-def _type_bytes(type: TensorType) -> Dim:
-    width = 2 if type.dtype == "bf16" else np.dtype(NUMPY_DTYPES[type.dtype]).itemsize
-    return type.size * width
-
-
-def _state_bytes(training: Training) -> Dim:
-    return sum((_type_bytes(entry.type) for entry in training.state.values()), 0)
-
-
 def _row(layer: Layer) -> list[str]:
     output = "" if layer.output is None else layer.output.dtype + shape_text(layer.output.shape)
     parameters = f"{layer.parameters:,}" if layer.parameters else ""
-    return [layer.path, output, parameters, _count(layer.flops), _bytes(layer.activations)]
+    return [layer.path, output, parameters, _count(layer.flops), byte_text(layer.activations)]
 
 
 def _count(value: Dim) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _bytes(value: Dim) -> str:
-    if not isinstance(value, int):
-        return f"{value} B"
-    size, unit = float(value), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1024:
-            break
-        size, unit = size / 1024, larger
-    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"

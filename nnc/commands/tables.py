@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.table import Table
 
+from nnc.ir.dims import Dim
 from nnc.train.evaluate import Scores
 from nnc.train.progress import figure
 
@@ -22,6 +23,18 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_row(*row)
     width = None if sys.stdout.isatty() else 200
     Console(file=sys.stdout, width=width, markup=False, highlight=False).print(table)
+
+
+def byte_text(value: Dim) -> str:
+    """`1.5 MiB`."""
+    if not isinstance(value, int):
+        return f"{value} B"
+    size, unit = float(value), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def print_scores(scores: Sequence[Scores]) -> None:

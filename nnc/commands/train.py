@@ -89,7 +89,7 @@ def _settings(args: argparse.Namespace, found: Checkpoint | None) -> dict[str, A
 
 def _passes(args: argparse.Namespace) -> str | None:
     """The names of the passes that the command line chooses; None where it does not."""
-    return Pipeline(select(args.passes, args.no_pass)).names
+    return Pipeline(select(args.passes, args.no_pass, args.fast_math)).names
 
 
 def _new(args: argparse.Namespace, program: Program, name: str) -> RunDir:

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     chosen = _backends(args.backends)
     program = load(args.file, overrides=dict(args.set))
     names = program.trainings if args.train is None else [args.train]
-    pipeline = Pipeline(select(args.passes, args.no_pass))
+    pipeline = Pipeline(select(args.passes, args.no_pass, args.fast_math))
     trainings = [
         program.training(name, stack_layers=args.stack_layers, pipeline=pipeline)
         for name in names or [None]

@@ -34,7 +34,7 @@ def _unknown(module: Module, owner: Any, body: Any) -> Iterator[Diagnostic]:
 
 def _expressions(section: tree.Section) -> Iterator[tree.Expr]:
     """The values in a `train`; in some settings stand names of other kinds."""
-    others = ("stop", "clock", "init", "precision")
+    others = ("stop", "clock", "init", "precision", "memory", "remat")
     for node in walk(section.body):
         if isinstance(node, tree.Let) or (
             isinstance(node, tree.Set) and node.names[0].id not in others

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from nnc.ir.program import POLICIES, Remat
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, Label, NncError, error, nearest, suggest
 from nnc.passes.precision import PRECISIONS
 
 Settings = dict[str, tree.Set]
 
-_STEP = ("loss", "update", "optimizer", "clip_norm", "clip_value", "precision")
+_STEP = (
+    "loss", "update", "optimizer", "clip_norm", "clip_value", "precision", "memory", "remat",
+)  # fmt: skip
 #: section kind -> its settings
 SCHEMA: dict[str, tuple[str, ...]] = {
     "train": (*_STEP, "metrics", "epochs", "steps", "stop", "seed", "clock", "init"),
@@ -27,6 +30,11 @@ INNER: dict[str, tuple[str, ...]] = {
 FOREIGN_PRECISIONS = {
     "bfloat16": "bf16", "half": "f16", "float16": "f16", "fp16": "f16", "float": "f32",
     "float32": "f32", "fp32": "f32", "single": "f32",
+}  # fmt: skip
+
+#: units of `memory`
+SIZES = {
+    "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30,
 }  # fmt: skip
 
 
@@ -95,6 +103,49 @@ def precision_of(settings: Settings) -> str:
         f"`precision` is {known}; this is {value.span.text}",
         value.span,
         help=f"write `precision = {meant}`" if meant in PRECISIONS else suggest(meant, PRECISIONS),
+    )
+
+
+def remat_of(settings: Settings) -> Remat | None:
+    """What `memory` or `remat` asks to be computed twice; None where there is neither."""
+    memory, policy = settings.get("memory"), settings.get("remat")
+    if memory is not None and policy is not None:
+        raise error(
+            "E0436",
+            "give `memory` or `remat`, not both",
+            memory.span,
+            Label(policy.span, "and here"),
+            help="`memory` finds out by itself what to compute twice",
+        )
+    if memory is not None:
+        return Remat(budget=_size(memory.value), place=memory.value.span)
+    if policy is None:
+        return None
+    word = policy.value.span.text
+    if word not in POLICIES:
+        raise error(
+            "E0436",
+            f"`remat` is {', '.join(POLICIES[:-1])} or {POLICIES[-1]}; this is {word}",
+            policy.value.span,
+            help=suggest(word.strip('"'), POLICIES)
+            or "`memory = 2GB` computes twice what it must to fit",
+        )
+    return Remat(word, place=policy.value.span)
+
+
+def _size(value: tree.Expr) -> int:
+    """`2GB` in bytes."""
+    if isinstance(value, tree.Number) and value.unit in SIZES and value.value > 0:
+        return int(value.value * SIZES[value.unit])
+    help = f"the units are {', '.join(SIZES)}"
+    if isinstance(value, tree.Number):
+        units = [unit for unit in SIZES if unit[0] == value.unit[:1].upper()]
+        help = f"write `memory = {value.text.removesuffix(value.unit)}{[*units, 'GB'][0]}`"
+    raise error(
+        "E0436",
+        f"`memory` is a size such as 2GB or 512MB; this is {value.span.text}",
+        value.span,
+        help=help,
     )
 
 

@@ -23,12 +23,13 @@ from nnc.emit.expressions import (
     sized,
     tuple_text,
 )
-from nnc.emit.function import Body, Printer, needed, reads
+from nnc.emit.function import Body, Printer
 from nnc.emit.layout import WIDTH, statement, string
 from nnc.emit.loops import STATEMENTS as LOOPS
 from nnc.emit.loops import print_call
 from nnc.emit.module import module_text
 from nnc.emit.names import Names, identifier
+from nnc.ir.order import needed, reads
 
 __all__ = [
     "ADD",

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from nnc.emit.dialect import Dialect, Helper, Site
 from nnc.emit.expressions import Expr
 from nnc.emit.layout import WIDTH, statement
 from nnc.emit.names import Names
 from nnc.ir.graph import Graph, Node, Value
-from nnc.ops.registry import OPS
+from nnc.ir.order import Read, reads
 
 LARGEST = 7  # operations in one expression
 LONGEST = 88  # columns of one expression
@@ -63,85 +62,6 @@ class Body:
             is_code = bool(line) and not line.startswith("#")
             printed += statement(line, depth) if is_code else ["    " * depth * bool(line) + line]
         return printed
-
-
-class Read(NamedTuple):
-    """A value as a node reads it; `axes` is set where the node reads past a broadcast."""
-
-    value: Value
-    axes: tuple[int, ...] | None = None
-
-
-def reads(graph: Graph, node: Node) -> list[Read]:
-    """What the text of `node` refers to."""
-    if OPS[node.op].family != "elementwise" or not node.type.rank:
-        return [Read(value) for value in node.operands]
-    found = [past_broadcasts(graph, value) for value in node.operands]
-    covered = {axis for read in found for axis in _axes(read, node)}
-    if covered >= set(range(node.type.rank)):
-        return found
-    return [Read(node.operands[0]), *found[1:]]  # something must have the shape of the result
-
-
-def past_broadcasts(graph: Graph, value: Value) -> Read:
-    axes: tuple[int, ...] | None = None
-    node = graph.producer(value)
-    while node.op == "broadcast":
-        outer = axes
-        axes = node.attrs["axes"]
-        axes = axes if outer is None else tuple(outer[axis] for axis in axes)
-        value = node.operands[0]
-        node = graph.producer(value)
-    return Read(value, axes)
-
-
-def _axes(read: Read, node: Node) -> Iterable[int]:
-    return range(node.type.rank) if read.axes is None else read.axes
-
-
-def needed(graph: Graph, targets: Iterable[Value]) -> list[Node]:
-    """The nodes that must be printed for `targets`, in order of computation."""
-    found: set[int] = set()
-    stack = [value.node for value in targets]
-    while stack:
-        id = stack.pop()
-        if id not in found:
-            found.add(id)
-            stack.extend(read.value.node for read in reads(graph, graph.node(id)))
-    return just_in_time(graph, [node for node in graph if node.id in found])
-
-
-def just_in_time(graph: Graph, nodes: list[Node]) -> list[Node]:
-    """`nodes` with those that depend on no data (masks, counts) right before their first reader."""
-    sources = {node.id: [read.value.node for read in reads(graph, node)] for node in nodes}
-    given = {node.id for node in nodes if node.op == "input"}
-    scalars = {id for id in given if graph.node(id).attrs["kind"] == "scalar"}
-    waiting: dict[int, Node] = {}
-    order: list[Node] = []
-    for node in nodes:
-        if node.id not in given and all(id in scalars or id in waiting for id in sources[node.id]):
-            waiting[node.id] = node
-        else:
-            order += [*called(sources, waiting, sources[node.id]), node]
-    return order + called(sources, waiting, list(waiting))
-
-
-def called(
-    sources: dict[int, list[int]], waiting: dict[int, Node], wanted: Sequence[int]
-) -> list[Node]:
-    """Those of `wanted` that are `waiting`, after what they read; they wait no longer."""
-    order: list[Node] = []
-    stack = [id for id in reversed(wanted) if id in waiting]
-    while stack:
-        id = stack[-1]
-        before = [source for source in sources[id] if source in waiting]
-        if before and id in waiting:
-            stack += reversed(before)
-        else:
-            stack.pop()
-            if id in waiting:
-                order.append(waiting.pop(id))
-    return order
 
 
 class Printer:

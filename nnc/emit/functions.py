@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 from nnc.emit.dialect import Dialect, Helper
 from nnc.emit.expressions import size_name
-from nnc.emit.function import Body, Printer, needed
+from nnc.emit.freeing import free_large
+from nnc.emit.function import Body, Printer
 from nnc.emit.inputs import argument_name, bind_inputs, bind_sizes, sizes_in
 from nnc.emit.layout import INDENT, WIDTH, statement, string
 from nnc.emit.names import Names
 from nnc.emit.scalars import COUNTERS, scalar_lines
-from nnc.emit.sections import sections
 from nnc.emit.updates import print_loops, shared_updates
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.host import HostExpr
 from nnc.ir.interpret import with_sizes
+from nnc.ir.order import needed, sections
 from nnc.ir.program import Evaluation, Forward, Step, is_result
 
 #: what the size of a batch is called in graphs of evaluations; `finish` gets it as `count`
@@ -76,8 +77,7 @@ def step_function(context: Context, step: Step, name: str) -> str:
     shared = [value for loop in loops for value in loop.shared]
     targets = [*results.values(), *holes, *straight.values(), *shared]
     printer, nodes = start(context, graph, targets, (), context.dialect.step_printer())
-    forward = [value for name, value in results.items() if name != "skipped"]
-    for title, members in sections(graph, nodes, forward):
+    for title, members in sections(graph, nodes):
         printer.body.section(title)
         printer.print(members)
     if loops:
@@ -86,6 +86,8 @@ def step_function(context: Context, step: Step, name: str) -> str:
         context.dialect.stored(printer, value)
         printer.body.add(1, printer.fitted(f"state[{string(path)}] = ", value, 1))
     printer.body.add(1, f"return state, {entries(printer, results)}")
+    if context.dialect.frees:
+        free_large(printer)
     doc = f"One step on a batch of {batch_text(graph)}; `state` is consumed."
     if len(doc) > WIDTH - 10:
         doc = f"One step of `{name}`; `state` is consumed."

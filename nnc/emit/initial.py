@@ -14,11 +14,12 @@ from math import prod
 
 from nnc.emit.dialect import Dialect, Helper
 from nnc.emit.expressions import Expr
-from nnc.emit.function import Body, Printer, needed
+from nnc.emit.function import Body, Printer
 from nnc.emit.layout import INDENT, statement, string
 from nnc.emit.names import Names
 from nnc.ir.dims import Dim
 from nnc.ir.graph import Graph, Value
+from nnc.ir.order import needed
 from nnc.ir.program import StateEntry
 
 #: op -> the kind of initializer that it is the mark of, the most special first

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 from nnc.emit.expressions import Expr, dim_text, shape_text
-from nnc.emit.function import Printer, needed
+from nnc.emit.function import Printer
 from nnc.emit.layout import WIDTH
 from nnc.emit.names import identifier
 from nnc.ir.graph import Graph, Node, Value
+from nnc.ir.order import needed
 
 
 def print_scan(printer: Printer, node: Node) -> None:

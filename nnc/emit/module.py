@@ -52,9 +52,12 @@ def module_text(training: Training, dialect: Dialect) -> str:
         name = forwards[forward.name]
         special = dialect.forward(training, forward, name)
         functions.append(special or forward_function(context, forward, name))
+    if steps:
+        functions += dialect.ending(sources.definitions.keys())
     functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
-    start = "\n".join(f"{sources.add(function)}()" for function in dialect.start)
+    called = dialect.start if training.phases else ()
+    start = "\n".join(f"{sources.add(function)}()" for function in called)
     body = [*sources.definitions.values(), *filter(None, [start]), *functions]
     imports = import_lines(sources.imports, "\n".join(body), dialect)
     constants = [f"{name} = {value}" for name, value in dialect.settings(training).items()]

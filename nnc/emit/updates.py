@@ -14,9 +14,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnc.emit.expressions import Expr
-from nnc.emit.function import Printer, reads
+from nnc.emit.function import Printer
 from nnc.emit.layout import string
 from nnc.ir.graph import Graph, Node, Value
+from nnc.ir.order import reads
 from nnc.ops.registry import OPS
 
 SHARED = ""  # the owner of what several parameters' updates read

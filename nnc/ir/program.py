@@ -57,6 +57,23 @@ def numbered(path: str, layers: tuple[int, ...]) -> list[str]:
     return paths
 
 
+#: what `remat` can be
+POLICIES = ("none", "auto", "full")
+
+
+@dataclass(frozen=True)
+class Remat:
+    """What a step computes twice to take less memory: see `nnc.passes.remat`.
+
+    One of `POLICIES`, or, with a `budget` in bytes, whatever makes the step fit.  `place` is where
+    the program says so, for messages.
+    """
+
+    policy: str = "auto"
+    budget: int | None = None
+    place: Any = None
+
+
 @dataclass
 class Step:
     """One `step` section (or the section that stands for it): a graph run `times` times a cycle."""
@@ -66,6 +83,7 @@ class Step:
     scalars: dict[str, HostExpr]
     times: int = 1
     optimizers: tuple[str, ...] = ()
+    remat: Remat | None = None
 
 
 @dataclass

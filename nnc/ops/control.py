@@ -56,6 +56,22 @@ define(
 )
 
 
+def _barrier_infer(*xs: TensorType) -> TensorType | tuple[TensorType, ...]:
+    if not xs:
+        raise OpError("a barrier needs something to hold back")
+    return xs if len(xs) > 1 else xs[0]
+
+
+define(
+    "barrier",
+    infer=_barrier_infer,
+    evaluate=lambda *xs: xs if len(xs) > 1 else xs[0],
+    vjp=lambda dy, y, *xs: tuple(dy) if len(xs) > 1 else (dy,),
+    decompose=lambda *xs: xs if len(xs) > 1 else xs[0],
+    doc="The operands, none of which a compiler may use before all of them are there.",
+)
+
+
 def _on_gradient_infer(x: TensorType, *captures: TensorType, body: Graph) -> TensorType:
     (result,) = _call_infer(x, *captures, body=body)
     require_same_type(x, result)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnc.ir.dims import equal
 from nnc.ir.types import TensorType
 from nnc.ops import activations as activations
 from nnc.ops import attention as attention
@@ -115,7 +116,25 @@ def _softmax_grad_decompose(dy: Tensor, y: Tensor, *, axis: int) -> Tensor:
 
 
 def _log_softmax_grad_decompose(dy: Tensor, y: Tensor, *, axis: int) -> Tensor:
-    return dy - y.emit("exp") * _restored(dy.sum((axis,)), y, axis)
+    return dy - y.emit("exp") * _restored(_total(dy, axis), y, axis)
+
+
+def _total(dy: Tensor, axis: int) -> Tensor:
+    """The sum of `dy` along `axis`; of the cotangent of one place each, it is what stands there."""
+    graph = dy.builder.graph
+    node = graph.producer(dy.value)
+    if node.op == "scatter_add_along" and node.attrs["axis"] == axis:
+        zeros, _, update = (dy.builder.tensor(value) for value in node.operands)
+        if equal(update.shape[axis], 1) is True and _is_zero(zeros):
+            return update.reshape((*dy.shape[:axis], *dy.shape[axis + 1 :]))
+    return dy.sum((axis,))
+
+
+def _is_zero(x: Tensor) -> bool:
+    node = x.builder.graph.producer(x.value)
+    while node.op == "broadcast":
+        node = x.builder.graph.producer(node.operands[0])
+    return node.op == "const" and node.type.rank == 0 and node.attrs["value"] == 0
 
 
 def _logsumexp_vjp(dy: Tensor, y: Tensor, x: Tensor, *, axis: int) -> tuple[Any]:

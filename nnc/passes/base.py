@@ -13,6 +13,10 @@ from typing import Any
 
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph, Node, Value
+from nnc.ir.host import HostExpr
+
+#: what a step is given by the host, by name
+Scalars = dict[str, HostExpr]
 
 #: when a pass runs: what is left to differentiate is another graph than what comes of it
 BEFORE, AFTER = "before differentiation", "after differentiation"
@@ -30,6 +34,8 @@ class Pass:
     doc: str
     stage: str = AFTER
     exact: bool = True
+    #: on the graph of a step, in place of `run`: given its scalars, those that it reads besides
+    hoist: Callable[[Graph, Scalars], Scalars] | None = None
 
 
 def bodies(node: Node) -> Iterator[tuple[str, Graph]]:

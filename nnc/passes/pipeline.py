@@ -5,8 +5,8 @@ The whole way of a graph, in order; a name in brackets is that of a pass:
 1. elaboration: (precision) where the program asks for short floats, then those of `BEFORE`, then
    (autodiff);
 2. `optimize_training`: those of `AFTER`;
-3. at the border of a backend: (legalize), the backend's own (rewrite), and where these changed a
-   graph those of `AFTER` again.
+3. at the border of a backend: (legalize), the backend's own (rewrite), where these changed a
+   graph those of `AFTER` again, and (remat) where the program asks to make do with less memory.
 
 `--passes a,b,c` names those of `BEFORE` and `AFTER` that run, `--no-pass a` leaves one out; what is
 in `NEEDED` always runs.  `--dump-after` and `--timings` are hooks and know both.
@@ -21,15 +21,17 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from nnc.ir.graph import Graph
-from nnc.ir.program import Training
+from nnc.ir.program import Step, Training
 from nnc.language.diagnostics import error, suggest
-from nnc.passes.base import AFTER, Pass
+from nnc.passes.base import AFTER, Pass, Scalars
 from nnc.passes.common import common
 from nnc.passes.dead_code import dead_code
 from nnc.passes.fold_constants import fold_constants
 from nnc.passes.legalize import has_markers
 from nnc.passes.loops import loops
+from nnc.passes.reassociate import reassociate
 from nnc.passes.recognize import recognize
+from nnc.passes.scalars import scalars
 from nnc.passes.simplify import simplify
 
 #: Constants before rules that look for them, and again for those that rules make; rules before
@@ -44,7 +46,20 @@ DEFAULT: tuple[Pass, ...] = (
     dead_code,
 )
 
-PASSES: dict[str, Pass] = {p.name: p for p in DEFAULT}
+#: With what is not the same in floating point: where it makes scalars, they are hoisted and folded.
+FAST_MATH: tuple[Pass, ...] = (
+    recognize,
+    fold_constants,
+    reassociate,
+    simplify,
+    scalars,
+    fold_constants,
+    loops,
+    common,
+    dead_code,
+)
+
+PASSES: dict[str, Pass] = {p.name: p for p in FAST_MATH}
 
 #: what no graph does without: it can be looked at, but not left out
 NEEDED: dict[str, str] = {
@@ -52,6 +67,7 @@ NEEDED: dict[str, str] = {
     "autodiff": "expand `gradient` into the graphs that compute it",
     "legalize": "expand the composites that the backend does not spell",
     "rewrite": "what the backend itself changes",
+    "remat": "compute values again instead of keeping them, where the program asks for it",
 }
 
 T = TypeVar("T")
@@ -98,11 +114,11 @@ class Pipeline:
     after: Hook = _unseen
     around: Around = _unwatched
 
-    def run(self, graph: Graph, stage: str = AFTER) -> None:
-        """Run the passes of `stage` on `graph` in place."""
+    def run(self, graph: Graph, stage: str = AFTER, scalars: Scalars | None = None) -> None:
+        """Run the passes of `stage` on `graph` in place; `scalars` of its step may grow."""
         for each in self.passes:
             if each.stage == stage:
-                self.apply(each.name, graph, each.run)
+                self.apply(each.name, graph, _change(each, scalars))
 
     def apply(self, name: str, graph: Graph, change: Callable[[Graph], T]) -> T:
         """Run one pass, or something that is needed, where the hooks see it."""
@@ -123,21 +139,45 @@ class Pipeline:
         return None if self.passes == DEFAULT else ",".join(p.name for p in self.passes)
 
 
+def _change(each: Pass, scalars: Scalars | None) -> Callable[[Graph], None]:
+    """What `each` does to a graph; with `scalars`, that of a step which has them."""
+    if each.hoist is None or scalars is None:
+        return each.run
+
+    def change(graph: Graph) -> None:
+        assert each.hoist is not None
+        scalars.update(each.hoist(graph, scalars))
+
+    return change
+
+
 STANDARD = Pipeline()
 
 
-def optimize(graph: Graph, passes: Iterable[Pass] = DEFAULT, after: Hook = _unseen) -> None:
-    """Run those of `passes` that come after differentiation on `graph` in place."""
-    Pipeline(tuple(passes), after).run(graph)
+def optimize(
+    graph: Graph,
+    passes: Iterable[Pass] = DEFAULT,
+    after: Hook = _unseen,
+    scalars: Scalars | None = None,
+) -> None:
+    """Run those of `passes` that come after differentiation on `graph` in place.
 
-
-def select(names: str | None = None, without: Iterable[str] = ()) -> tuple[Pass, ...]:
-    """The passes of the comma-separated `names` (default: all) without those of `without`.
-
-    The order named is that within a stage.  NncError E0904 for a name that is no pass, or one of
-    what is needed.
+    `scalars` are those of the step that it is of; they may grow.
     """
-    chosen = DEFAULT if names is None else tuple(map(_named, filter(None, names.split(","))))
+    Pipeline(tuple(passes), after).run(graph, scalars=scalars)
+
+
+def select(
+    names: str | None = None, without: Iterable[str] = (), fast_math: bool = False
+) -> tuple[Pass, ...]:
+    """The passes of the comma-separated `names` without those of `without`.
+
+    Where none are named, `DEFAULT` or, with `fast_math`, `FAST_MATH`.  The order named is that
+    within a stage.  NncError E0904 for a name that is no pass, or one of what is needed.
+    """
+    chosen = FAST_MATH if fast_math else DEFAULT
+    if names is not None:
+        chosen = tuple(map(_named, filter(None, names.split(","))))
     left_out = [_named(name) for name in without]
     return tuple(p for p in chosen if p not in left_out)
 
@@ -185,7 +225,8 @@ def graphs(training: Training) -> Iterator[Graph]:
 def optimize_training(training: Training, passes: Iterable[Pass] | None = None) -> None:
     """`optimize` every graph of `training` in place, a shared one once.
 
-    With `passes`, or those that it was elaborated with.
+    With `passes`, or those that it was elaborated with.  Initial values are the same with
+    `FAST_MATH` as without.
 
     The structured graph of a net may yet be differentiated, by a framework's autograd.  One that
     says where gradients go is not simplified, since that would leave the saying out.
@@ -193,12 +234,31 @@ def optimize_training(training: Training, passes: Iterable[Pass] | None = None) 
     pipeline = pipeline_of(training)
     passes = pipeline.passes if passes is None else tuple(passes)
     nets = {id(f.structured) for f in training.forwards if f.structured is not f.graph}
-    unmarked = replace(pipeline, passes=passes)
-    marked = replace(pipeline, passes=tuple(p for p in passes if p is not simplify))
+    initial = {id(entry.init) for entry in training.state.values()}
+    steps = _steps_of(training)
+
+    def fits(each: Pass, graph: Graph) -> bool:
+        if id(graph) in initial:
+            return each in DEFAULT
+        return each is not simplify or id(graph) not in nets or not has_markers(graph)
+
     with pipeline.phase("optimize"):
         for graph in {id(graph): graph for graph in graphs(training)}.values():
-            is_marked = id(graph) in nets and has_markers(graph)
-            (marked if is_marked else unmarked).run(graph)
+            own = replace(pipeline, passes=tuple(p for p in passes if fits(p, graph)))
+            users = steps.get(id(graph), [])
+            scalars = dict(users[0].scalars) if users else None
+            own.run(graph, scalars=scalars)
+            for step in users:
+                step.scalars = scalars or {}
+
+
+def _steps_of(training: Training) -> dict[int, list[Step]]:
+    """The steps that run a graph, by its identity; steps that share one share their scalars."""
+    found: dict[int, list[Step]] = {}
+    for phase in training.phases:
+        for step in phase.steps:
+            found.setdefault(id(step.graph), []).append(step)
+    return found
 
 
 def map_graphs(
@@ -237,4 +297,19 @@ def map_graphs(
             replace(f, graph=changed(f.graph), structured=changed(f.structured))
             for f in training.forwards
         ],
+    )
+
+
+def map_steps(training: Training, change: Callable[[Step], Step]) -> Training:
+    """A copy of `training` whose steps `change` has made; one graph stays one in all phases."""
+    done: dict[int, Step] = {}
+
+    def changed(step: Step) -> Step:
+        if id(step.graph) not in done:
+            done[id(step.graph)] = change(step)
+        return replace(step, graph=done[id(step.graph)].graph)
+
+    return replace(
+        training,
+        phases=[replace(p, steps=[changed(step) for step in p.steps]) for p in training.phases],
     )

@@ -39,6 +39,13 @@ WITHOUT_GRADIENT = [
     Case("size", (), {"dim": 7, "dtype": "f64"}),
     Case("cumsum", (INTS,), {"axis": 1, "reverse": True}, label="int"),
     Case("random_bits", COUNTERS, {"path": "dropout/a", "ordinal": 2, "shape": (3, 5)}),
+    Case(
+        "random_bits",
+        (*COUNTERS, np.asarray(2**63 + 9, np.uint64)),
+        {"path": "dropout/*.a", "ordinal": 2, "shape": (3, 5)},
+        label="tag",
+    ),
+    Case("stream_tags", (), {"path": "dropout/*.a.*", "sizes": (2, 3)}),
     Case("orthogonal", (normal(4, 3),)),
     Case("stop_gradient", (X,)),
     Case("with_gradient", (X, X + 1)),

@@ -32,6 +32,7 @@ SQUARE = TensorType("f32", (4, 4))
 @pytest.fixture
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inplace, "LARGE", 0)
+    monkeypatch.setattr(inplace, "BIG", 1)
     monkeypatch.setattr("nnc_numpy.masks.SMALL", 0)
 
 
@@ -165,6 +166,7 @@ def assert_the_same_in_place(program: nnc.Program, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(inplace, "LARGE", 1 << 62)
     wanted = steps_of(program.compile("numpy", train=train).source, 3)
     monkeypatch.setattr(inplace, "LARGE", 0)
+    monkeypatch.setattr(inplace, "BIG", 1)
     source = program.compile("numpy", train=train).source
     found = steps_of(source, 3)
     for before, after in zip([wanted[0], *wanted[1]], [found[0], *found[1]], strict=True):

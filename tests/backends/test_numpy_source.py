@@ -1,14 +1,13 @@
 """How emitted source reads: names, comments, loops, brackets."""
 
 from collections.abc import Callable
-from textwrap import indent
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnc_numpy import backend, runtime
+from nnc_numpy import backend, runtime, updates
 
 from nnc.emit.expressions import dim_text
 from nnc.emit.functions import scalars_function
@@ -60,8 +59,8 @@ BRACKETS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "~(x0 > x1)": lambda x, y: (x > y).emit("not"),
     "np.where(x0 > 0.0, x0, 0.0)": lambda x, y: (x > 0.0).where(x, 0.0),
     "(x0 + x1).astype(np.float64)": lambda x, y: (x + y).cast("f64"),
-    "x0.T @ x1": lambda x, y: x.emit("dot", y, contract=((0,), (0,)), batch=((), ())),
-    "x0 @ x1.T": lambda x, y: x.emit("dot", y, contract=((1,), (1,)), batch=((), ())),
+    "x0.T.dot(x1)": lambda x, y: x.emit("dot", y, contract=((0,), (0,)), batch=((), ())),
+    "x0.dot(x1.T)": lambda x, y: x.emit("dot", y, contract=((1,), (1,)), batch=((), ())),
 }
 
 
@@ -162,13 +161,16 @@ def test_slices(text: str) -> None:
 
 
 # ---------------------------------------------------------------- steps
-def test_alike_updates_are_one_loop() -> None:
-    text = body(backend.emit(digits()), "classify")
-    assert text.count("in gradients.items():") == 1
-    assert text.count("np.sqrt") == 1
-
-
 UPDATE = """
+for p, m, v, grad in updated(state, gradients, "@opt/adamw/m/", "@opt/adamw/v/"):
+    m *= 0.9
+    m += 0.1 * grad
+    product = grad * grad
+    product *= 0.001
+    v *= 0.999
+    v += product
+"""
+UPDATE_OF_FEW = """
 for path, grad in gradients.items():
     p = state[path]
     m = state[f"@opt/adamw/m/{path}"]
@@ -178,28 +180,47 @@ for path, grad in gradients.items():
     v *= 0.999
     v += 0.001 * (grad * grad)
 """
-UPDATE_IN_PIECES = """
-for p, m, v, grad in pieces(
-    state[path], state[f"@opt/adamw/m/{path}"], state[f"@opt/adamw/v/{path}"], whole
-):
-    m *= 0.9
-    m += 0.1 * grad
-    product = grad * grad
-    product *= 0.001
-    v *= 0.999
-    v += product
-"""
 
 
-def test_updates_are_made_in_place() -> None:
+def test_alike_updates_are_one_loop_in_place() -> None:
     text = body(backend.emit(digits()), "classify")
+    assert text.count("np.sqrt") == 1
     assert UPDATE.strip("\n") in text
 
 
-def test_updates_of_large_arrays_are_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "PIECE", 1 << 10)
+def test_few_updates_of_small_arrays_are_made_array_by_array(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(updates, "MANY", 1000)
     text = body(backend.emit(digits()), "classify")
-    assert indent(UPDATE_IN_PIECES, " " * 4).strip("\n") in text
+    assert UPDATE_OF_FEW.strip("\n") in text
+
+
+def test_small_arrays_are_packed_and_stay_packed() -> None:
+    state = {name: np.full(3, float(i)) for i, name in enumerate(("a", "b", "m/a", "m/b"))}
+    for _ in range(2):
+        for p, m, grad in runtime.updated(state, {"a": np.ones(3), "b": np.zeros(3)}, "m/"):
+            assert p.shape == m.shape == (6,)
+            p += grad
+            m += p
+    np.testing.assert_array_equal(state["a"], np.full(3, 2.0))
+    np.testing.assert_array_equal(state["b"], np.full(3, 1.0))
+    np.testing.assert_array_equal(state["m/a"], np.full(3, 2.0 + 1 + 2))
+    np.testing.assert_array_equal(state["m/b"], np.full(3, 3.0 + 1 + 1))
+
+
+def test_what_the_caller_puts_into_the_state_is_updated() -> None:
+    first = {"a": np.zeros(3), "b": np.zeros(2)}
+    second = {"a": np.ones(3), "b": np.ones(2)}
+    for state in (first, second, first):
+        for p, grad in runtime.updated(state, {"a": np.ones(3), "b": np.ones(2)}):
+            p += grad
+    first["b"] = np.full(2, 10.0)
+    for p, grad in runtime.updated(first, {"a": np.ones(3), "b": np.ones(2)}):
+        p += grad
+    np.testing.assert_array_equal(first["a"], np.full(3, 3.0))
+    np.testing.assert_array_equal(first["b"], np.full(2, 11.0))
+    np.testing.assert_array_equal(second["b"], np.full(2, 2.0))
 
 
 def test_pieces_are_views_of_all_elements_once() -> None:

@@ -21,8 +21,8 @@ from tests.passes.graphs import graph
 BACKENDS = (nnc_numpy.backend, nnc_jax.backend, nnc_torch.backend)
 X, W, B = TensorType("f32", (4, 16)), TensorType("f32", (16, 3)), TensorType("f32", (3,))
 EXPECTED = {
-    ("numpy", "bf16"): "to_bf16(to_bf16(x0) @ to_bf16(x1)) + x2",
-    ("numpy", "f16"): "to_f16(to_f16(x0) @ to_f16(x1)) + x2",
+    ("numpy", "bf16"): "to_bf16(to_bf16(x0).dot(to_bf16(x1))) + x2",
+    ("numpy", "f16"): "to_f16(to_f16(x0).dot(to_f16(x1))) + x2",
     ("jax", "bf16"): "(x0.astype(jnp.bfloat16) @ x1.astype(jnp.bfloat16)).astype(jnp.float32)",
     ("jax", "f16"): "(x0.astype(jnp.float16) @ x1.astype(jnp.float16)).astype(jnp.float32)",
     ("torch", "bf16"): "(x0.bfloat16() @ x1.bfloat16()).float() + x2",

@@ -20,7 +20,7 @@ from nnc.ir.types import NUMPY_DTYPES
 from nnc.language import limits, tree
 from nnc.language.parser import parse_text
 from nnc.passes.base import AFTER, BEFORE, Pass
-from nnc.passes.pipeline import DEFAULT, NEEDED
+from nnc.passes.pipeline import DEFAULT, FAST_MATH, NEEDED
 
 from . import ops
 from .snippets import DOCS, ROOT, documents
@@ -139,16 +139,17 @@ def passes() -> str:
     """What happens to a graph, in order."""
 
     def row(each: Pass) -> tuple[str, ...]:
-        return f"`{each.name}`", each.doc, "kept" if each.exact else "to rounding"
+        values = "kept" if each.exact else "to rounding"
+        return f"`{each.name}`", each.doc, values + ", on request" * (each not in DEFAULT)
 
     def needed(name: str) -> tuple[str, ...]:
         return f"`{name}`", NEEDED[name], "always runs"
 
     rows = [needed("precision")]
-    rows += [row(each) for each in DEFAULT if each.stage == BEFORE]
+    rows += [row(each) for each in FAST_MATH if each.stage == BEFORE]
     rows += [needed("autodiff")]
-    rows += [row(each) for each in DEFAULT if each.stage == AFTER]
-    rows += [needed("legalize"), needed("rewrite")]
+    rows += [row(each) for each in FAST_MATH if each.stage == AFTER]
+    rows += [needed(name) for name in ("legalize", "rewrite", "remat")]
     return _rows(("pass", "what it does", "values"), iter(rows))
 
 

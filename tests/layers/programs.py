@@ -142,6 +142,95 @@ train fit {
 """
 )
 
+#: gradients of gradients go through the loop
+META = (
+    POINTS
+    + """
+model Net()(x: f32[N, D]) -> f32[N, 3] =
+  x |> repeat 2 { _ + (_ |> LayerNorm() |> Dense(D) |> tanh) } |> Dense(3)
+
+train fit {
+  let net   = Net()
+  let inner = cross_entropy(net(points.x), points.y)
+  let fast  = with_weights(net, weights(net) - 0.1 * gradient(inner, weights(net)))
+  loss      = cross_entropy(fast(points.x), points.y)
+  optimizer = [("*.b", SGD(1e-1)), (net, SGD(1e-2))]
+  clip_norm = 1.0
+  epochs    = 1
+}
+"""
+)
+
+#: loops over layers in a loop that is unrolled
+IMAGES = (
+    POINTS
+    + """
+block Basic(c: int)(x: f32[N, H, W, C]) -> f32[N, H, W, c] =
+  relu(x + (x |> Conv(c, 3, bias = false) |> BatchNorm()))
+
+model Net()(x: f32[N, D]) -> f32[N, 3] =
+  x |> rearrange("n (h w c) -> n h w c", h = 2, w = 2)
+    |> for c in [4, 5] { Conv(c, 1) |> repeat 2 { Basic(c) } |> relu }
+    |> global_avg_pool |> Dense(3)
+"""
+    + CLASSIFIER.replace("AdamW(1e-2", "SGD(1e-1")
+)
+
+#: a loop over layers in a loop over time
+DEEP = RECURRENT.replace(
+    "block Cell()",
+    """
+block Deep()(x: f32[N, D], s: f32[N, D]) -> f32[N, D] =
+  x + s |> repeat 3 { Dense(D) |> tanh |> Dropout(10%) }
+
+block Cell()""",
+).replace("tanh((e |> Dense(D)) + (s |> Dense(D) |> Dropout(20%)))", "Deep()(e, s)")
+
+#: instances handed to layers: one that all share, with layers of its own, and one for each
+HANDED = (
+    POINTS
+    + """
+block Inner()(x: f32[N, D]) -> f32[N, D] = x |> repeat 2 { Dense(D) |> tanh }
+
+block Outer(shared: net, own: net)(x: f32[N, D]) -> f32[N, D] = x + (x |> shared |> own)
+
+model Net()(x: f32[N, D]) -> f32[N, 3] {
+  let inner = Inner()
+  return x |> repeat 3 { Outer(inner, Dense(8)) } |> Dense(3)
+}
+"""
+    + CLASSIFIER
+)
+
+#: steps that update one net and read another
+ADVERSARIAL = (
+    POINTS
+    + """
+model Make()(z: f32[N, D]) -> f32[N, D] = z |> repeat 2 { Dense(D) |> tanh } |> Dense(D)
+
+model Judge()(x: f32[N, D]) -> f32[N] = x |> repeat 2 { Dense(D) |> tanh } |> Dense(1) |> squeeze(1)
+
+train fit {
+  let make  = Make()
+  let judge = Judge()
+  let fake  = make(normal([N, 8]))
+  epochs    = 1
+
+  step judging {
+    loss      = mean(softplus(-judge(points.x))) + mean(softplus(judge(stop_gradient(fake))))
+    optimizer = AdamW(1e-2, weight_decay = 0.1)
+    update    = judge
+  }
+
+  step making {
+    loss      = mean(softplus(-frozen(judge)(fake)))
+    optimizer = AdamW(1e-2, weight_decay = 0.1)
+    update    = make
+  }
+}
+"""
+)
+
 PROGRAMS = {
     "mlp": MLP,
     "transformer": TRANSFORMER,
@@ -150,6 +239,11 @@ PROGRAMS = {
     "shared": SHARED,
     "recurrent": RECURRENT,
     "frozen": FROZEN,
+    "meta": META,
+    "images": IMAGES,
+    "deep": DEEP,
+    "handed": HANDED,
+    "adversarial": ADVERSARIAL,
 }
 
 

@@ -35,13 +35,13 @@ def trained(training: Training, backend: str) -> tuple[Arrays, list[float]]:
     optimize_training(wide)
     emitted = Emitted(backends.get(backend), wide, f"layers_{backend}")
     state, losses = emitted.plan.init(training.seed), []
-    step = emitted.plan.phases[0].steps[0]
     (source,) = training.sources.values()
     for number in range(STEPS):
-        scalars = step.scalars(number, number, training.seed, number)
         batch = widened(source.train_batch(number, training.seed))
-        state, out = step.run(state, batch, scalars)
-        losses.append(float(out["loss"]))
+        for step in emitted.plan.phases[0].steps:
+            scalars = step.scalars(number, number, training.seed, number)
+            state, out = step.run(state, batch, scalars)
+            losses.append(float(out["loss"]))
     return split(emitted.numpy(state), training), losses
 
 

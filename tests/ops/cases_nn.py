@@ -36,7 +36,7 @@ def attention_grad(
     return Case("attention_grad", arrays, attrs, order, label)
 
 
-ACTIVATIONS = ("sigmoid", "softplus", "log_sigmoid", "gelu", "silu")
+ACTIVATIONS = ("sigmoid", "softplus", "log_sigmoid", "gelu", "gelu_with_slope", "silu")
 
 CASES = [
     *(Case(op, (X,)) for op in ACTIVATIONS),

@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,8 @@ from nnc.ir.text import graphs_equal
 from nnc.ir.verify import verify
 from nnc.ops.registry import OPS
 from nnc.passes.autodiff import expand_gradients
-from nnc.passes.base import AFTER, BEFORE
-from nnc.passes.pipeline import PASSES, STANDARD, Pipeline, optimize
+from nnc.passes.base import AFTER, BEFORE, Pass
+from nnc.passes.pipeline import DEFAULT, FAST_MATH, PASSES, STANDARD, Pipeline, optimize
 from nnc.passes.simplify import simplify
 from nnc.verify.expected import Expected, expect
 from nnc.verify.montecarlo import Machine
@@ -97,7 +98,8 @@ def test_passes_keep_what_programs_compute(name: str) -> None:
             for each in ALONE:
                 exact = each.exact and each is not simplify
                 assert_change_keeps(each.run, graph, found, exact)
-            assert_change_keeps(optimize, graph, found, False)
+            for passes in (DEFAULT, FAST_MATH):
+                assert_change_keeps(partial(optimize, passes=passes), graph, found, False)
 
 
 @pytest.mark.parametrize("name", ELABORATE)
@@ -161,29 +163,30 @@ def with_last(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     return x.transpose(*rest, *axes).reshape(*(x.shape[axis] for axis in rest), -1)
 
 
-@pytest.mark.parametrize("each", [*ALONE, None], ids=lambda each: each.name if each else "all")
+EVERY = [(each.name, (each,)) for each in ALONE]
+EVERY += [("all", DEFAULT), ("fast-math", FAST_MATH)]
+
+
+@pytest.mark.parametrize("passes", [passes for _, passes in EVERY], ids=[name for name, _ in EVERY])
 @settings(max_examples=60, deadline=None)
 @given(forward=losses())
 @pytest.mark.usefixtures("exact_sums")
-def test_passes_keep_random_graphs_and_gradients(each: object, forward: Graph) -> None:
+def test_passes_keep_random_graphs_and_gradients(passes: tuple[Pass, ...], forward: Graph) -> None:
     graph = differentiated(forward)
     changed = graph.copy()
-    if each is None:
-        optimize(changed)
-    else:
-        each.run(changed)  # type: ignore[attr-defined]
+    optimize(changed, passes)
     verify(changed)
     inputs = arrays(graph)
-    exact = each is not None and each.exact  # type: ignore[attr-defined]
+    exact = all(each.exact for each in passes)
     assert_same(interpret(changed, inputs), interpret(graph, inputs), exact)
 
 
 @pytest.mark.parametrize("each", FIRST, ids=lambda each: each.name)
 @settings(max_examples=60, deadline=None)
 @given(forward=losses())
-def test_what_comes_first_keeps_random_graphs_and_gradients(each: object, forward: Graph) -> None:
+def test_what_comes_first_keeps_random_graphs_and_gradients(each: Pass, forward: Graph) -> None:
     changed = forward.copy()
-    each.run(changed)  # type: ignore[attr-defined]
+    each.run(changed)
     inputs = arrays(forward)
     wanted = interpret(differentiated(forward), inputs)
     assert_same(interpret(differentiated(changed), inputs), wanted, False)

@@ -8,7 +8,7 @@ from functools import partial
 from nnc.elaborate.calls import invoke
 from nnc.elaborate.collected import Collected
 from nnc.elaborate.layers import Unstackable
-from nnc.elaborate.settings import Settings, precision_of
+from nnc.elaborate.settings import Settings, precision_of, remat_of
 from nnc.elaborate.train.common import Section, missing
 from nnc.elaborate.train.loss_scale import LossScale
 from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_of
@@ -52,6 +52,7 @@ class StepBuilder:
         loss = problems.attempt(self._loss)
         groups = problems.attempt(self._groups)
         precision = problems.attempt(precision_of, self.settings)
+        remat = problems.attempt(remat_of, self.settings)
         problems.finish()
         assert loss is not None
         assert groups is not None
@@ -76,7 +77,7 @@ class StepBuilder:
         dead_code.run(self.graph)
         pipeline.run(self.graph, BEFORE)
         pipeline.apply("autodiff", self.graph, partial(finish_graph, self.cx))
-        return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,))
+        return Step(self.name, self.graph, self.cx.scalars, 1, (self.name,), remat)
 
     def _output(self, values: dict[str, Tensor]) -> None:
         self.graph.outputs |= {name: tensor.value for name, tensor in values.items()}
