@@ -89,3 +89,17 @@ def test_help_and_documents_name_the_passes() -> None:
     names = [*(p.name for p in FAST_MATH), *NEEDED]
     for text in (page("E0904"), (DOCS / "architecture.md").read_text("utf-8")):
         assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_timings_are_a_row_a_phase_and_a_row_a_pass(program: Path, capsys: Capture) -> None:
+    assert main(["compile", "fit.nn"]) == 0
+    source = capsys.readouterr().out
+    assert main(["compile", "fit.nn", "--timings"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == source
+    rows = [line.strip("│ ").split() for line in printed.err.splitlines() if "│" in line]
+    names = [row[0] for row in rows]
+    assert [n for n in names if n in ("parse", "elaborate", "optimize", "print", "all")] == [
+        "parse", "elaborate", "optimize", "print", "all",
+    ]  # fmt: skip
+    assert {*PASSES, "autodiff", "legalize", "rewrite"} <= {*names}
