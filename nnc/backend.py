@@ -83,8 +83,8 @@ class Backend(Protocol):
 class Measuring(Backend, Protocol):
     """A backend of which `nnc summary` can say how much memory its steps take."""
 
-    #: arrays of less bytes than this live to the end of a step; 0 for none
-    keeps: int
+    def keeps(self, step: Step) -> int:
+        """Arrays of less bytes than this live to the end of `step`; 0 where none do."""
 
     def legal(self, training: Training) -> Training:
         """What `emit` prints of `training`: a copy in the ops of this backend."""
@@ -232,9 +232,9 @@ def legalized(
 
 def rematerialized(training: Training, backend: Backend, pipeline: Pipeline) -> Training:
     """A copy of the legal `training` whose steps recompute what the program asks for."""
-    keeps = backend.keeps if isinstance(backend, Measuring) else 0
 
     def changed(step: Step) -> Step:
+        keeps = backend.keeps(step) if isinstance(backend, Measuring) else 0
         graph = rematerialize(step, backend.name, keeps)
         if graph is not step.graph:
             legalize(graph, backend.emitters.keys(), backend.name)  # of barriers
