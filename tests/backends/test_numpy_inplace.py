@@ -73,7 +73,8 @@ def grown(draw: st.DrawFn, x: Tensor, y: Tensor) -> Tensor:
         case "view":
             flipped = x.emit("reverse", axes=(draw(st.integers(0, 1)),))
             folded = x.reshape((2, 8)).transpose((1, 0)).reshape((4, 4))
-            return draw(st.sampled_from([x.transpose((1, 0)), flipped, folded, half(x)]))
+            views = [x.transpose((1, 0)), flipped, folded, half(x), halves(x)]
+            return draw(st.sampled_from(views))
         case "spread":
             return x.sum((0,)).broadcast((4, 4), (draw(st.integers(0, 1)),)) + y
     return x.emit("dot", y, contract=((1,), (0,)), batch=((), ())) * 0.25
@@ -83,6 +84,12 @@ def half(x: Tensor) -> Tensor:
     """A part of x, as large as x."""
     part = x.emit("slice", start=(0, 0), stop=(4, 2), step=(1, 1))
     return x.builder.emit("concat", part, part, axis=1)
+
+
+def halves(x: Tensor) -> Tensor:
+    """What two ops make of a part of x, of which each has an operand that nothing else reads."""
+    part = x.emit("slice", start=(0, 0), stop=(2, 4), step=(1, 1))
+    return x.builder.emit("concat", part * 0.5, part.emit("tanh"), axis=0)
 
 
 @pytest.mark.usefixtures("everything_is_large")
