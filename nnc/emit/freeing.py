@@ -61,7 +61,8 @@ def last_uses(body: Body, depth: int, variables: Collection[str]) -> dict[int, l
             if word in variables:
                 last[word] = at
     ends: dict[int, list[str]] = {}
-    for name in sorted(assigned & last.keys(), key=lambda name: last[name]):
+    own = [name for name in last if name in assigned]  # in the order of the text, never of a set
+    for name in sorted(own, key=lambda name: last[name]):
         after = last[name] + 1
         while after < len(body.lines) and body.lines[after][0] > depth:
             after += 1
