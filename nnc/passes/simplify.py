@@ -15,7 +15,7 @@ from collections.abc import Callable
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import equal
 from nnc.ir.graph import Graph, Node
-from nnc.ir.types import same_shape
+from nnc.ir.types import SHORT_FLOATS, same_shape
 from nnc.ops.registry import OPS
 from nnc.passes import algebra
 from nnc.passes.base import Pass, Rewriter, run_on_bodies
