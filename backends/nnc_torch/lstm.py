@@ -21,6 +21,7 @@ from nnc.ir.text import structural_text
 from nnc.ir.types import TensorType
 from nnc.ops.registry import OPS
 from nnc_torch import kernels
+from nnc_torch.spatial import settle
 
 #: the results of a loop over an LSTM: h and c at the end, and all h; then what its gradient reads
 ALL_H = 2
@@ -164,7 +165,7 @@ def replace(rewriter: Rewriter, match: Match, backward: Node) -> bool:
     with builder.at(forward.origin):
         y = builder.emit("lstm", *operands, name=forward.name)
     with builder.at(backward.origin):
-        made = builder.emit("lstm_grad", dy, *operands, y, name=backward.name)
+        made = builder.emit("lstm_grad", dy, *operands, name=backward.name)
     for index, node in found.items():
         rewriter.replace(Value(node.id), made[index].value)
         rewriter.remove_unread(node)
@@ -184,20 +185,21 @@ class Layer(Expr):
 
 
 def print_lstm(printer: Printer, node: Node) -> None:
-    name, kept = printer.names.new("hs"), printer.names.new("kept")
-    operands = ", ".join(printer.explicit(value) for value in node.operands)
-    printer.place(node)
+    operands = ", ".join(map(printer.explicit, node.operands))
     call = f"{printer.helper(kernels.lstm)}({operands})"
+    if not partners(printer.graph, "lstm_grad", node.operands):
+        settle(printer, node, Expr(f"{call}[0]", size=1))
+        return
+    name, kept = printer.names.new("hs"), printer.names.new("kept")
+    printer.place(node)
     printer.body.add(printer.depth, f"{name}, {kept} = {call}")
     printer.bind(Value(node.id), Layer(name, residual=kept))
 
 
 def print_lstm_grad(printer: Printer, node: Node) -> None:
-    dy, *operands, _ = map(printer.explicit, node.operands)
-    y = printer.read(node.operands[-1])
-    if isinstance(y, Layer):
-        kept = y.residual
-    else:
+    dy, *operands = map(printer.explicit, node.operands)
+    kept = residual(printer, node)
+    if kept is None:
         kept = f"{printer.helper(kernels.lstm)}({', '.join(operands)})[1]"
     made = f"{printer.helper(kernels.lstm_grad)}({dy}, {kept})"
     printer.place(node)
@@ -207,3 +209,18 @@ def print_lstm_grad(printer: Printer, node: Node) -> None:
         targets.append(printer.names.new(wish) if printer.uses[value] else "_")
         printer.bind(value, Expr(targets[-1]))
     printer.body.add(printer.depth, f"{', '.join(targets)} = {made}")
+
+
+def residual(printer: Printer, node: Node) -> str | None:
+    """What the `lstm` of a `lstm_grad` has left, where there is one before it."""
+    for layer in partners(printer.graph, "lstm", node.operands[1:]):
+        expr = printer.exprs.get(Value(layer.id))
+        if isinstance(expr, Layer):
+            return expr.residual
+    return None
+
+
+def partners(graph: Graph, op: str, operands: tuple[Value, ...]) -> list[Node]:
+    """The nodes of `op` that have these last operands, x, w, u and b."""
+    users = (user for user, _ in graph.users(operands[0]))
+    return [user for user in users if user.op == op and user.operands[-4:] == operands]

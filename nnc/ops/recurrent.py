@@ -46,12 +46,11 @@ def _lstm_infer(x: TensorType, w: TensorType, u: TensorType, b: TensorType) -> T
 
 
 def _lstm_grad_infer(
-    dy: TensorType, x: TensorType, w: TensorType, u: TensorType, b: TensorType, y: TensorType
+    dy: TensorType, x: TensorType, w: TensorType, u: TensorType, b: TensorType
 ) -> tuple[TensorType, TensorType, TensorType, TensorType]:
     made = _lstm_infer(x, w, u, b)
-    for found in (dy, y):
-        if found.dtype != made.dtype or not same_shape(found.shape, made.shape):
-            raise OpError(f"this `lstm` gives {made}; its gradient cannot take {found}")
+    if dy.dtype != made.dtype or not same_shape(dy.shape, made.shape):
+        raise OpError(f"this `lstm` gives {made}; its gradient cannot take {dy}")
     return x, w, u, b
 
 
@@ -102,7 +101,7 @@ def _cell(
 
 
 def _lstm_grad_decompose(
-    dy: Tensor, x: Tensor, w: Tensor, u: Tensor, b: Tensor, y: Tensor
+    dy: Tensor, x: Tensor, w: Tensor, u: Tensor, b: Tensor
 ) -> tuple[Tensor, ...]:
     found = differentiated(_lstm_decompose, [dy], (x, w, u, b))
     return tuple(z for z in found if z is not None)
@@ -137,7 +136,7 @@ def _lstm(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) -> np.ndar
 
 
 def _lstm_grad(
-    dy: np.ndarray, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray, y: np.ndarray
+    dy: np.ndarray, x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray
 ) -> tuple[np.ndarray, ...]:
     dx, dw, du, db = (np.zeros_like(z) for z in (x, w, u, b))
     dh = dc = np.zeros((x.shape[0], u.shape[0]), x.dtype)
@@ -155,7 +154,7 @@ def _lstm_grad(
 
 # ------------------------------------------------------------------------------------- gradients
 def _lstm_vjp(dy: Tensor, y: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-    found: tuple[Tensor, ...] = dy.emit("lstm_grad", *operands, y)
+    found: tuple[Tensor, ...] = dy.emit("lstm_grad", *operands)
     return found
 
 
@@ -174,5 +173,5 @@ define(
     evaluate=_lstm_grad,
     vjp=vjp_of_parts(_lstm_grad_decompose),
     decompose=_lstm_grad_decompose,
-    doc="Cotangents of the x, w, u and b of an `lstm`, from dy, its operands and its result.",
+    doc="Cotangents of the x, w, u and b of an `lstm`, from dy and its operands.",
 )
