@@ -24,7 +24,7 @@ def channel_sums(x: np.ndarray) -> np.ndarray:
 
 
 def wide_rows(x: np.ndarray, *channels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """x [..., C] as rows of a thousand elements or more, and arrays [C] repeated along such a row."""
+    """x [..., C] as rows of a thousand elements or more, and arrays [C] repeated along one."""
     count, c = 1, x.shape[-1]
     while count * c < 1024 and (x.size // c) % (2 * count) == 0:
         count *= 2

@@ -49,29 +49,30 @@ def in_threads(work: Callable[[Any], object], parts: Iterable[Any]) -> None:
         thread.result()
 
 
-def short_runs(rows: int, size: int) -> int:
-    """How many rows of a long matrix to multiply at a time with one of `size` elements.
+def short_runs(rows: int, depth: int, columns: int) -> int:
+    """How many of the `rows` rows [depth] of a long matrix to multiply at a time with few columns.
 
     OpenBLAS packs its operands, which takes longer than to multiply with a narrow matrix, except
-    in products of less than a million terms; it computes these in one thread.
+    in products of less than a million terms; it computes these in one thread.  They are fastest
+    where the rows lie in the first cache.
     """
     count = rows
-    while count % 2 == 0 and count * size > 10**6:
+    while count % 2 == 0 and (count * depth * columns > 10**6 or count * depth > 8192):
         count //= 2
-    return count if count >= 16 and count * size <= 10**6 else rows
+    return count if count >= 16 and count * depth * columns <= 10**6 else rows
 
 
-def times_narrow(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
-    """out = x [N, K] @ y [K, M] for small K and M."""
-    count = short_runs(len(x), y.size)
-    np.matmul(x.reshape(-1, count, x.shape[1]), y, out=out.reshape(-1, count, y.shape[1]))
+def times_narrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x [B, N, K] @ y [K, M] for small K and M."""
+    batch, rows, depth = x.shape
+    count = short_runs(rows, depth, y.shape[1])
+    return (x.reshape(batch, -1, count, depth) @ y).reshape(batch, rows, -1)
 
 
 def narrow_times_narrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x^T @ y for x [N, K] and y [N, M] with small K and M."""
-    count = short_runs(len(x), x.shape[1] * y.shape[1])
-    if count == len(x):
-        return x.T @ y
-    runs = x.reshape(-1, count, x.shape[1]).swapaxes(1, 2) @ y.reshape(-1, count, y.shape[1])
-    total: np.ndarray = np.add.reduce(runs)
+    """The sum of x^T @ y over stacks x [B, N, K] and y [B, N, M] with small K and M."""
+    (batch, rows, depth), columns = x.shape, y.shape[-1]
+    count = short_runs(rows, depth, columns)
+    left, right = (each.reshape(batch, -1, count, each.shape[-1]) for each in (x, y))
+    total: np.ndarray = np.add.reduce(left.swapaxes(-1, -2) @ right, axis=(0, 1))
     return total

@@ -4,15 +4,16 @@ Each is bilinear and its two partial derivatives are the other two, so gradients
 in the family and a backend spells three ops.  Layouts: x [N, *S, C], w [*K, C // groups, O],
 y [N, *out, O], with any number of spatial axes; `low` and `high` are explicit zero pads.
 
-In NumPy a convolution and its filter gradient are matrix products over windows, a few samples at a
-time, so that these stay in the cache.  An input gradient without strides is a convolution itself,
-any other a product for each tap.  Depthwise filters, which have no matrix to multiply with, go tap
-by tap throughout.
+In NumPy a convolution and its filter gradient are matrix products over windows along the last
+spatial axis, one for each tap of the others, a few samples at a time, so that these stay in the
+cache.  An input gradient without strides is a convolution itself, any other a product for each tap.
+Depthwise filters, which have no matrix to multiply with, go tap by tap throughout.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product as indices
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -128,14 +129,19 @@ def _conv(
     if groups > 1:
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         return _join_groups(columns @ _matrix(w, groups), (x.shape[0], *out))
-    y, matrix = np.empty((x.shape[0], *out, features), x.dtype), w.reshape(-1, features)
+    y = np.empty((x.shape[0], *out, features), x.dtype)
 
     def convolve(part: slice) -> None:
-        windows = _windows(pad_array(x[part], low, high), out, size, stride, dilation)
-        rows = windows.reshape(-1, len(matrix))
-        times_narrow(rows, matrix, out=y[part].reshape(-1, features))
+        runs = _runs(pad_array(x[part], low, high), out, size, stride, dilation)
+        total = y[part].reshape(len(runs), -1, features)
+        for number, (tap, rows) in enumerate(_rows(runs, out, size, stride, dilation)):
+            matrix = w[tap].reshape(-1, features)
+            if number:
+                total += times_narrow(rows, matrix)
+            else:
+                total[...] = times_narrow(rows, matrix)
 
-    in_threads(convolve, _parts(x.shape[0], prod(out) * len(matrix) * x.itemsize))
+    in_threads(convolve, _parts(x.shape[0], prod(out) * prod(w.shape[-3:-1]) * x.itemsize))
     return y
 
 
@@ -156,18 +162,16 @@ def _conv_input_grad(
     before = tuple(r - lo for r, lo in zip(reach, low, strict=True))
     after = tuple(d + lo - o for d, lo, o in zip(shape[1:-1], low, out, strict=True))
     if groups == 1 and set(stride) == {1} and min(*before, *after) >= 0:
-        turned = np.flip(w, tuple(range(len(size)))).swapaxes(-1, -2)
+        turned = np.ascontiguousarray(np.flip(w, tuple(range(len(size)))).swapaxes(-1, -2))
         return _conv(dy, turned, stride=stride, dilation=dilation, low=before, high=after, groups=1)
     dx = np.zeros(padded_shape(shape, low, high), dy.dtype)
     if groups == 1:  # a product for each tap is faster than one and a pass over all its windows
         turned = np.ascontiguousarray(w.swapaxes(-1, -2))
 
         def spread(part: slice) -> None:
-            rows = dy[part].reshape(-1, features)
-            product = np.empty((*dy[part].shape[:-1], per_group), dy.dtype)
+            rows = dy[part].reshape(len(dy[part]), -1, features)
             for tap, view in tap_views(dx[part], out, size, stride, dilation):
-                times_narrow(rows, turned[tap], out=product.reshape(-1, per_group))
-                view += product
+                view += times_narrow(rows, turned[tap]).reshape(view.shape)
 
         in_threads(spread, _parts(dy.shape[0], prod(out) * (per_group + features) * dy.itemsize))
     elif per_group == 1:
@@ -207,18 +211,40 @@ def _conv_filter_grad(
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         split = np.swapaxes(columns, -1, -2) @ _split_groups(dy, groups)
         return np.moveaxis(split, 0, -2).reshape(shape)  # from [G, K * C / G, O / G]
-    depth = prod(shape[:-1])
-    parts = list(_parts(x.shape[0], prod(out) * depth * x.itemsize))
-    dws = np.zeros((len(parts), depth, features), x.dtype)
+    parts = list(_parts(x.shape[0], prod(out) * prod(shape[-3:-1]) * x.itemsize))
+    dws = np.zeros((len(parts), *shape), x.dtype)
 
     def correlate(number: int) -> None:
         part = parts[number]
-        windows = _windows(pad_array(x[part], low, high), out, size, stride, dilation)
-        rows = windows.reshape(-1, depth)
-        dws[number] = narrow_times_narrow(rows, dy[part].reshape(-1, features))
+        runs = _runs(pad_array(x[part], low, high), out, size, stride, dilation)
+        dys = dy[part].reshape(len(runs), -1, features)
+        for tap, rows in _rows(runs, out, size, stride, dilation):
+            dws[number][tap] = narrow_times_narrow(rows, dys).reshape(shape[-3:])
 
     in_threads(correlate, range(len(parts)))
-    return np.add.reduce(dws).reshape(shape)
+    total: np.ndarray = np.add.reduce(dws)
+    return total
+
+
+def _runs(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints) -> np.ndarray:
+    """Windows of x [N, *S, C] along its last spatial axis, [N, *S without it, out, size * C]."""
+    *lead, along, c = x.strides
+    shape = (*x.shape[:-2], out[-1], size[-1], x.shape[-1])
+    steps = (*lead, along * stride[-1], along * dilation[-1], c)
+    windows = as_strided(x, shape, steps, writeable=False).reshape((*shape[:-2], -1))
+    return np.ascontiguousarray(windows)
+
+
+def _rows(
+    runs: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints
+) -> Iterator[tuple[Ints, np.ndarray]]:
+    """For each tap of the other spatial axes what it sees of `runs`, [N, prod(out), size * C]."""
+    for tap in indices(*map(range, size[:-1])):
+        places = (
+            slice(t * d, t * d + (count - 1) * s + 1, s)
+            for t, d, count, s in zip(tap, dilation, out, stride, strict=False)
+        )
+        yield tap, runs[(slice(None), *places)].reshape(len(runs), -1, runs.shape[-1])
 
 
 def _conv_lengths(shape: Ints, size: Ints, stride: Ints, dilation: Ints) -> Ints:
