@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
@@ -30,11 +28,12 @@ class Steps:
 
     unit = 1
 
-    def __init__(self, setup: Setup, wrap: Callable[[Any], Any] = lambda step: step):
+    def __init__(self, setup: Setup, compiled: bool = False):
         self.module = load(setup.source)
         entry = self.module.PROGRAM["phases"][0]["steps"][0]
         self.name = entry["function"]
-        self.step = wrap(getattr(self.module, self.name))
+        step = getattr(self.module, self.name)
+        self.step = self.module.compiled(step) if compiled else step
         self.scalars = getattr(self.module, entry["scalars"])
         self.from_numpy = getattr(self.module, "from_numpy", dict)
         self.to_numpy = getattr(self.module, "to_numpy", dict)
@@ -98,6 +97,4 @@ def chunks(setup: Setup) -> Chunks:
 
 def torch_compiled(setup: Setup) -> Steps:
     """The emitted PyTorch step under torch.compile."""
-    import torch
-
-    return Steps(setup, torch.compile)
+    return Steps(setup, compiled=True)

@@ -19,7 +19,7 @@ from nnc import backend as backends
 from nnc.elaborate import load as elaborate
 from nnc.ir.program import Forward, Training
 from nnc.language.diagnostics import error, suggest
-from nnc.passes.pipeline import STANDARD, Pipeline, optimize_training, select
+from nnc.passes.pipeline import STANDARD, Pipeline, optimize_training, select, uncollected
 from nnc.train import checkpoint, session
 from nnc.train.checkpoint import Checkpoint
 from nnc.train.evaluate import Scores, evaluate
@@ -101,14 +101,17 @@ class Program:
         chosen = backends.get(backend)
         if device is not None:
             backends.require_device(chosen, device)
-        training = self.training(
-            train,
-            seed=seed,
-            epochs=epochs,
-            steps=steps,
-            stack_layers=stack_layers,
-            pipeline=pipeline,
-        )
+        with uncollected():
+            training = self.training(
+                train,
+                seed=seed,
+                epochs=epochs,
+                steps=steps,
+                stack_layers=stack_layers,
+                pipeline=pipeline,
+            )
+            optimize_training(training)
+            source = backends.source_of(training, chosen, device)
         settings = {
             "program": str(self.path.resolve()),
             "train": training.name,
@@ -121,8 +124,6 @@ class Program:
             "stack_layers": stack_layers,
             "passes": pipeline.names,
         }
-        optimize_training(training)
-        source = backends.source_of(training, chosen, device)
         return Model(session.Session(training, source, backend, self.expanded(), settings))
 
 

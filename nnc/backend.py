@@ -30,7 +30,7 @@ from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import expansion, legalize
-from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, pipeline_of
+from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, optimize, pipeline_of
 from nnc.passes.remat import rematerialize
 from nnc.source import Sources
 
@@ -47,12 +47,15 @@ __all__ = [
     "expansion",
     "get",
     "installed",
+    "legalize",
     "legalized",
     "load_source",
     "on_device",
+    "optimize",
     "python_text",
     "random_streams",
     "require_device",
+    "run_on_bodies",
     "source_of",
     "splat",
 ]
@@ -80,8 +83,8 @@ class Backend(Protocol):
 class Measuring(Backend, Protocol):
     """A backend of which `nnc summary` can say how much memory its steps take."""
 
-    #: arrays of less bytes than this live to the end of a step; 0 for none
-    keeps: int
+    def keeps(self, step: Step) -> int:
+        """Arrays of less bytes than this live to the end of `step`; 0 where none do."""
 
     def legal(self, training: Training) -> Training:
         """What `emit` prints of `training`: a copy in the ops of this backend."""
@@ -229,9 +232,9 @@ def legalized(
 
 def rematerialized(training: Training, backend: Backend, pipeline: Pipeline) -> Training:
     """A copy of the legal `training` whose steps recompute what the program asks for."""
-    keeps = backend.keeps if isinstance(backend, Measuring) else 0
 
     def changed(step: Step) -> Step:
+        keeps = backend.keeps(step) if isinstance(backend, Measuring) else 0
         graph = rematerialize(step, backend.name, keeps)
         if graph is not step.graph:
             legalize(graph, backend.emitters.keys(), backend.name)  # of barriers

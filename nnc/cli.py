@@ -129,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--dump-after",
         metavar="A,B",
         help="print graphs after these passes (stderr); also after precision, autodiff, legalize, "
-        "rewrite, which always run",
+        "rewrite and remat, which are no choice",
     )
     compile.add_argument(
         "--timings",

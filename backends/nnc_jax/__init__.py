@@ -14,7 +14,7 @@ from nnc_numpy.rewrites import rewrite
 
 from nnc.backend import legalized
 from nnc.emit import module_text
-from nnc.ir.program import Training
+from nnc.ir.program import Step, Training
 from nnc_jax.dialect import JAX
 
 __all__ = ["JAX", "JaxBackend", "backend"]
@@ -26,7 +26,8 @@ class JaxBackend:
     name = JAX.name
     emitters: Mapping[str, Callable[..., Any]] = {**JAX.emitters, **JAX.statements}
 
-    keeps = 0
+    def keeps(self, step: Step) -> int:
+        return 0
 
     def legal(self, training: Training) -> Training:
         return legalized(training, self, rewrite, nnc_numpy.backend)
@@ -46,7 +47,8 @@ class JaxBackend:
 
     def peak_bytes(self, step: Any, state: Any, batch: Any, scalars: Any) -> int:
         """What XLA has planned: arguments, what is neither an argument nor a result, results."""
-        run = jax.jit(step.__wrapped__, donate_argnums=0)
+        options = {"xla_disable_hlo_passes": "cse_barrier_expander"}  # as `runtime.compiled` does
+        run = jax.jit(step.__wrapped__, donate_argnums=0, compiler_options=options)
         with jax.enable_x64(True), jax.default_matmul_precision("highest"):
             planned: Any = run.lower(state, batch, scalars).compile().memory_analysis()
         arrays = planned.argument_size_in_bytes + planned.temp_size_in_bytes

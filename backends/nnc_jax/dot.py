@@ -8,8 +8,7 @@ from nnc_numpy.dot import as_left, as_right, stacked
 
 from nnc.emit import MUL, Expr, Site
 from nnc.ir.graph import Node
-
-DEVICE: str | None = None  # a constant of the emitted file
+from nnc_jax.runtime import on_cpu
 
 
 def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
@@ -36,5 +35,4 @@ def transposed(x: jax.Array) -> jax.Array:
 
     On a CPU it is an array of its own: XLA's fast product is for rows, and XLA would take another.
     """
-    is_cpu = (DEVICE or jax.default_backend()) == "cpu"
-    return lax.optimization_barrier(x.T) if is_cpu else x.T
+    return lax.optimization_barrier(x.T) if on_cpu() else x.T

@@ -30,14 +30,15 @@ def _philox(counter: list[jax.Array], key: list[jax.Array]) -> list[jax.Array]:
     factors = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
     bumps = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 
-    def turn(_: Any, words: tuple[list[jax.Array], list[jax.Array]]) -> Any:
+    def round(words: tuple[list[jax.Array], list[jax.Array]]) -> Any:
         (c0, c1, c2, c3), (k0, k1) = words
         high0, low0 = _multiply(c0, factors[0])
         high1, low1 = _multiply(c2, factors[1])
         return [high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0], [k0 + bumps[0], k1 + bumps[1]]
 
-    # A loop, because XLA computes unrolled rounds again for each of the four words it needs.
-    return lax.fori_loop(0, 10, turn, (counter, key))[0]
+    # A loop, because XLA computes unrolled rounds again for each of the four words it needs; of
+    # two rounds, which swap the words back to where they were and so need no copies.
+    return lax.fori_loop(0, 5, lambda _, words: round(round(words)), (counter, key))[0]
 
 
 def random_words(
@@ -55,8 +56,9 @@ def random_words(
     first; NumPy counts before it draws.
     """
     count = math.prod(shape)
+    is_whole = isinstance(offset, int) and offset % 8 == 0  # blocks begin where words do
+    blocks = -(-count // 8) if is_whole else -(-(7 + count) // 8)
     offset = jnp.uint64(offset)
-    blocks = -(-(7 + count) // 8)
     places = [jnp.uint64(word) for word in (0, iteration, ordinal, step)]
     counter = [jnp.broadcast_to(place, blocks) for place in places]
     counter[0] = offset // 8 + 1 + jnp.arange(blocks, dtype=jnp.uint64)
@@ -64,4 +66,5 @@ def random_words(
     key = [jnp.uint64(seed), jnp.uint64(place)]
     words = jnp.stack(_philox(counter, key), axis=1)
     halves = jnp.stack([words, words >> 32], axis=2).astype(jnp.uint32)
-    return lax.dynamic_slice(halves.reshape(-1), (offset % 8,), (count,)).reshape(shape)
+    start = 0 if is_whole else offset % 8
+    return lax.dynamic_slice(halves.reshape(-1), (start,), (count,)).reshape(shape)

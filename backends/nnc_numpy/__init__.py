@@ -14,9 +14,9 @@ import numpy as np
 
 from nnc.backend import legalized
 from nnc.emit import module_text
-from nnc.emit.freeing import LARGE
+from nnc.emit.freeing import smallest_freed
 from nnc.ir.graph import Graph
-from nnc.ir.program import Training
+from nnc.ir.program import Step, Training
 from nnc_numpy.dialect import NUMPY
 from nnc_numpy.rewrites import rewrite_for_numpy
 
@@ -29,7 +29,8 @@ class NumpyBackend:
     name = NUMPY.name
     emitters: Mapping[str, Callable[..., Any]] = {**NUMPY.emitters, **NUMPY.statements}
 
-    keeps = LARGE
+    def keeps(self, step: Step) -> int:
+        return smallest_freed(step)
 
     def legal(self, training: Training) -> Training:
         return legalized(training, self, self.rewrite)

@@ -12,6 +12,7 @@ from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import kernels, runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
+from nnc_numpy.loops import print_scan
 from nnc_numpy.scatter import print_scatter, print_scatter_along
 from nnc_numpy.updates import print_updates
 
@@ -25,6 +26,7 @@ class NumpyDialect(Dialect):
     frees = True
     statements = {  # noqa: RUF012
         **LOOPS,
+        "scan": print_scan,
         "scatter_add": print_scatter,
         "scatter_add_along": print_scatter_along,
     }
@@ -37,7 +39,10 @@ class NumpyDialect(Dialect):
         runtime.packs,
         runtime.zeroed,
         runtime.runs,
+        runtime.column_blocks,
+        runtime.times_blocks,
         runtime.row_sums,
+        kernels.sigmoid,
         kernels.gelu,
         kernels.gelu_with_slope,
         kernels.layer_norm,

@@ -93,6 +93,11 @@ def kernel(function: Callable[..., Any], *attributes: str) -> Emitter:
     return emit
 
 
+def sigmoid(site: Site, node: Node, x: Expr) -> Expr:
+    """Of an array in place."""
+    return (kernel(kernels.sigmoid) if node.type.rank else copied())(site, node, x)
+
+
 EMITTERS: dict[str, Emitter] = {
     # elementwise
     "neg": negative,
@@ -182,7 +187,7 @@ EMITTERS: dict[str, Emitter] = {
     "max_pool_grad": copied("shape", *_POOLING),
     "sum_pool": copied(*_POOLING),
     "sum_pool_grad": copied("shape", *_POOLING),
-    "sigmoid": copied(),
+    "sigmoid": sigmoid,
     "softplus": copied(),
     "gelu": kernel(kernels.gelu),
     "gelu_grad": kernel(kernels.gelu_grad),

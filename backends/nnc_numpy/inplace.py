@@ -18,8 +18,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nnc.emit import UNARY, Expr, Printer, reads
-from nnc.ir.graph import Node, Value
+from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
+from nnc.ir.graph import Graph, Node, Value
+from nnc.ir.types import TensorType
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh
 from nnc_numpy.masks import is_zero, kept_branch
@@ -49,8 +50,22 @@ class InPlacePrinter(Printer):
         self.owned: set[str] = set()  # variables whose arrays nothing else has
         self.roots: dict[str, frozenset[str]] = {}  # variable -> those whose arrays it may be in
         self.holders: defaultdict[str, set[Value]] = defaultdict(set)  # root -> values in its terms
+        self.blocks: dict[tuple[int, int], Expr] = {}  # (graph, node) -> its matrix in blocks
         self.current: Node | None = None
         self.large = LARGE
+
+    def inside(self, graph: Graph, deeper: int = 0) -> Printer:
+        inner = super().inside(graph, deeper)
+        assert isinstance(inner, InPlacePrinter)
+        inner.blocks = self.blocks
+        return inner
+
+    def expression(self, node: Node) -> Expr:
+        blocks = self.blocks.get((id(self.graph), node.id))
+        if blocks is None:
+            return super().expression(node)
+        helper = self.helper(runtime.times_blocks)
+        return self.dialect.call(helper, self.read(node.operands[0]), blocks)
 
     def count(self, nodes: Sequence[Node], targets: Iterable[Value]) -> None:
         super().count(nodes, targets)
@@ -60,7 +75,7 @@ class InPlacePrinter(Printer):
         self.current = node
         super().print_node(node)
         self.current = None
-        if node.op in self.dialect.statements:  # may hand on what it was given
+        if node.op in LOOPS:  # may hand on what it was given
             for value in node.operands:
                 self.owned -= self.roots_in(self.exprs[value].text)
         self.left.subtract(read.value for read in reads(self.graph, node))
@@ -71,7 +86,8 @@ class InPlacePrinter(Printer):
         super().unpack(node, expr)
         for index, type in enumerate(node.types):
             if type.rank and self.uses[Value(node.id, index)]:
-                self.keep(self.exprs[Value(node.id, index)].text, node, self.roots_in(expr.text))
+                name = self.exprs[Value(node.id, index)].text
+                self.keep(name, node, self.roots_in(expr.text))
 
     def bind(self, value: Value, expr: Expr) -> None:
         super().bind(value, expr)
@@ -112,7 +128,7 @@ class InPlacePrinter(Printer):
 
     def roots_in(self, text: str) -> frozenset[str]:
         """The variables whose arrays an expression may read."""
-        own = (self.roots.get(word, frozenset({word})) for word in re.findall(r"[^\W\d]\w*", text))
+        own = (self.roots.get(word, frozenset({word})) for word in words(text))
         return frozenset().union(*own)
 
     def is_free(self, name: str, node: Node) -> bool:
@@ -134,8 +150,7 @@ class InPlacePrinter(Printer):
             return False
         if node.op not in FUNCTIONS and kept_branch(self.graph, node) is None:
             return False
-        sizes = [dim for dim in node.type.shape if isinstance(dim, int)]
-        return len(sizes) == node.type.rank and math.prod(sizes) >= self.large
+        return self.large == 0 or size(node.type) >= self.large
 
     def chain(self, root: Node, text: str) -> list[Step]:
         """The ops of `root`'s expression, `text`, that can work in one array, the first one first.
@@ -174,8 +189,7 @@ class InPlacePrinter(Printer):
         return dying
 
     def mentions(self, name: str, text: str) -> int:
-        words = re.findall(r"[^\W\d]\w*", text)
-        return sum(name in self.roots.get(word, (word,)) for word in words)
+        return sum(name in self.roots.get(word, (word,)) for word in words(text))
 
     def assign_in_place(self, value: Value, chain: list[Step], wish: str) -> Expr:
         node = self.graph.producer(value)
@@ -210,3 +224,14 @@ class InPlacePrinter(Printer):
         if symbol and place == 0:
             return f"{name} {symbol}= {texts[1]}"
         return f"{FUNCTIONS[node.op]}({', '.join(texts)}, out={name})"
+
+
+def words(text: str) -> list[str]:
+    """The names in an expression."""
+    return re.findall(r"[^\W\d]\w*", text)
+
+
+def size(type: TensorType) -> int:
+    """The elements of an array of this type; 0 where that is not known."""
+    sizes = [dim for dim in type.shape if isinstance(dim, int)]
+    return math.prod(sizes) if len(sizes) == type.rank else 0

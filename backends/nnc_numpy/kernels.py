@@ -1,7 +1,7 @@
 """Composites as functions of their own, which work in place in what they make.
 
-Sums over all axes but the last are products with ones, and what is said of a channel is repeated
-along a longer row: NumPy's inner loops would else be as short as there are channels.
+What is said of a channel is repeated along a longer row, and sums over all axes but the last are
+sums of such rows first: NumPy's inner loops would else be as short as there are channels.
 """
 
 from typing import Any, cast
@@ -18,15 +18,15 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 # ---------------------------------------------------------------- normalizations
 def channel_sums(x: np.ndarray) -> np.ndarray:
     """The sum of x [..., C] over all axes but the last."""
-    rows = x.reshape(-1, x.shape[-1])
-    total: np.ndarray = np.ones(len(rows), x.dtype) @ rows
-    return total
+    (rows,) = wide_rows(x)
+    total: np.ndarray = np.add.reduce(rows, axis=0).reshape(-1, x.shape[-1])
+    return total.sum(axis=0)
 
 
 def wide_rows(x: np.ndarray, *channels: np.ndarray) -> tuple[np.ndarray, ...]:
-    """x [..., C] as rows of some thousand elements, and arrays [C] repeated along such a row."""
+    """x [..., C] as rows of a thousand elements or more, and arrays [C] repeated along such a row."""
     count, c = 1, x.shape[-1]
-    while count * c < 4096 and (x.size // c) % (2 * count) == 0:
+    while count * c < 1024 and (x.size // c) % (2 * count) == 0:
         count *= 2
     return x.reshape(-1, count * c), *(np.tile(each, count) for each in channels)
 
@@ -99,7 +99,17 @@ def layer_norm_grad(
     return dx.reshape(x.shape), dgain, dbias
 
 
-# ---------------------------------------------------------------- gelu
+# ---------------------------------------------------------------- activations
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)); 1 / infinity is right."""
+    y: np.ndarray = np.negative(x, dtype=np.float32 if x.dtype == np.float16 else x.dtype)
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    np.divide(1, y, out=y)
+    return y.astype(x.dtype, copy=False)
+
+
 def gelu(x: np.ndarray) -> np.ndarray:
     """x P(x), P the distribution function of a standard normal."""
     return gelu_with_slope(x)[0]

@@ -22,7 +22,7 @@ def rewrite_for_numpy(graph: Graph) -> bool:
     """`rewrite`, and what short floats are in NumPy; True if there was anything to rewrite."""
     short = rewrite(graph, SHORT)
     narrow = hold_bf16_in_f32(graph)
-    several = [rewrite(graph, rules) for rules in (FIRST, SECOND, {**RULES, **NARROW})]
+    several = [rewrite(graph, rules) for rules in (FIRST, SECOND, NARROW, RULES)]
     return any(several) or short or narrow
 
 
@@ -201,12 +201,41 @@ def add_to_places(rewriter: Rewriter, node: Node) -> Tensor | None:
     return None
 
 
+def stack_as_read(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """A product over the first two axes of two arrays, one of which a loop has stacked.
+
+    The loop stacks it in the order of the other, so that no array is copied to be multiplied.
+    """
+    graph = rewriter.graph
+    for side in (0, 1):
+        value, contract = node.operands[side], node.attrs["contract"]
+        scan = graph.producer(value)
+        own, other = contract[side], contract[1 - side]
+        stack = value.index - scan.attrs["carries"] if scan.op == "scan" else -1
+        is_crosswise = sorted(own) == [0, 1] and (other[0] < other[1]) != (own[0] < own[1])
+        is_seen = value in graph.outputs.values() or len(graph.users(value)) > 1
+        if stack < 0 or is_seen or not is_crosswise or scan.attrs["out_axes"][stack] > 1:
+            continue
+        axes, types = list(scan.attrs["out_axes"]), list(scan.types)
+        axes[stack] = 1 - axes[stack]
+        first, second, *rest = types[value.index].shape
+        types[value.index] = types[value.index].with_shape((second, first, *rest))
+        scan.attrs, scan.types = {**scan.attrs, "out_axes": tuple(axes)}, tuple(types)
+        turned = [tuple(1 - axis for axis in own), other]
+        attrs = {**node.attrs, "contract": tuple(turned[:: -1 if side else 1])}
+        x, y = rewriter.operands(node)
+        result: Tensor = x.emit("dot", y, **attrs)
+        return result
+    return None
+
+
 FIRST: Rules = {"sum": [sum_of_scattered]}
 SECOND: Rules = {"sub": [add_to_places], "add": [add_to_places]}
 RULES: Rules = {
     "scatter_add_along": [one_place_each],
     "add": [sum_of_pads],
     "where": [zero_by_result],
+    "dot": [stack_as_read],
     "gelu": [with_slope],
     "gelu_grad": [by_slope],
 }

@@ -119,3 +119,16 @@ def row_sums(
         part = update.take(places, axis=0)
         total[rows] += part if starts is None else np.add.reduceat(part, starts, axis=0)
     return total
+
+
+def column_blocks(y: np.ndarray, count: int) -> np.ndarray:
+    """y [K, M] as `count` matrices [K, M / count], each in one piece."""
+    return np.ascontiguousarray(y.reshape(len(y), count, -1).swapaxes(0, 1))
+
+
+def times_blocks(x: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """x @ y for y as `column_blocks` gave it: products that OpenBLAS computes without packing."""
+    count, _, width = blocks.shape
+    product = np.empty((len(x), count, width), x.dtype)
+    np.matmul(x, blocks, out=product.swapaxes(0, 1))
+    return product.reshape(len(x), -1)

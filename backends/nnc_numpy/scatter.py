@@ -16,6 +16,7 @@ from nnc.ir.graph import Node, Value
 from nnc.ir.types import TensorType
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh
+from nnc_numpy.inplace import InPlacePrinter
 
 add_one_by_one = copied("axis")
 
@@ -73,14 +74,18 @@ def print_scatter_along(printer: Printer, node: Node) -> None:
         printer.assign(value, printer.expression(node))
         return
     read = printer.read(x)
-    is_kept = read.is_name or not is_fresh(printer.graph, printer.graph.producer(x))
-    start = printer.dialect.method(read, "copy") if is_kept else read
+    if isinstance(printer, InPlacePrinter) and printer.is_free(read.text, node):
+        printer.bind(value, read)
+    elif read.is_name or not is_fresh(printer.graph, printer.graph.producer(x)):
+        printer.assign(value, printer.dialect.method(read, "copy"))
+    else:
+        printer.assign(value, read)
+    places = along(printer.dialect, type, axis, printer.read(index))
     number = splat(printer.graph, update)
     if number is None:
         sign, added = "+", printer.read(update)
     else:
         sign = "-" if number < 0 else "+"
         added = printer.dialect.literal(abs(number.item()), type.dtype)
-    places = along(printer.dialect, type, axis, printer.read(index))
-    name = printer.assign(value, start).text
-    printer.body.add(printer.depth, f"{name}[{', '.join(places)}] {sign}= {added.text}")
+    line = f"{printer.read(value).text}[{', '.join(places)}] {sign}= {added.text}"
+    printer.body.add(printer.depth, line)

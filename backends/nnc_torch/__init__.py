@@ -16,8 +16,8 @@ import torch
 
 from nnc.backend import legalized
 from nnc.emit import module_text
-from nnc.emit.freeing import LARGE
-from nnc.ir.program import Training
+from nnc.emit.freeing import smallest_freed
+from nnc.ir.program import Step, Training
 from nnc_torch.dialect import ModuleDialect, TorchDialect
 from nnc_torch.memory import peak_of
 from nnc_torch.rewrites import rewrite
@@ -34,7 +34,8 @@ class TorchBackend:
         **TorchDialect.statements,
     }
 
-    keeps = LARGE
+    def keeps(self, step: Step) -> int:
+        return smallest_freed(step)
 
     def legal(self, training: Training) -> Training:
         return legalized(training, self, rewrite, nnc_numpy.backend)

@@ -8,7 +8,7 @@ differ from nnc's at kinks are spelt otherwise, and arrays are made where the ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -87,7 +87,9 @@ class TorchDialect(Dialect):
 
     @property
     def taken(self) -> frozenset[str]:
-        return super().taken | NUMPY.taken | {"Tensor", "Model", "model", "nets", "self"}
+        return (
+            super().taken | NUMPY.taken | {"Tensor", "Model", "compiled", "model", "nets", "self"}
+        )
 
     def needs(self) -> str:
         return "PyTorch and NumPy alone"
@@ -109,6 +111,12 @@ class TorchDialect(Dialect):
         inputs = (step.graph.node(id) for id in step.graph.inputs)
         reads_data = any(node.attrs["kind"] == "batch" for node in inputs)
         return RUN.format(name=name) if reads_data else None
+
+    def ending(self, helpers: Collection[str]) -> list[str]:
+        outside = [name for name in OUTSIDE if name in helpers]
+        lines = [f"    global {', '.join(outside)}"] if outside else []
+        lines += [f"    {name} = torch.compiler.disable({name})" for name in outside]
+        return [COMPILED.format(outside="".join(f"{line}\n" for line in lines))]
 
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         print_updates(printer, loops)
@@ -173,6 +181,9 @@ class ModuleDialect(TorchDialect):
         self.device = device
 
 
+#: what torch.compile would not go through, or not make faster
+OUTSIDE = ("random_bits", "adam_", "lstm", "lstm_grad")
+
 RUN = '''
 def run_{name}(state, data, order, scalars):
     """`{name}` K times in one call; `state` is consumed.
@@ -187,6 +198,25 @@ def run_{name}(state, data, order, scalars):
         state, out = {name}(state, batch, {{key: values[i] for key, values in numbers.items()}})
         outs.append(out)
     return state, {{key: torch.stack([out[key] for out in outs]) for key in outs[0]}}
+'''.strip()
+
+COMPILED = '''
+def compiled(step):
+    """`step` by torch.compile, which takes up to a minute for the first call.
+
+    Random words are drawn, and a fused update is done, between what it compiles.
+    """
+{outside}    torch._dynamo.config.capture_scalar_outputs = True
+    fast = torch.compile(step)
+
+    def run(state, batch, scalars):
+        numbers = {{  # as tensors: a Python float would be a part of the code
+            key: torch.tensor(x, dtype=torch.float64) if isinstance(x, float) else x
+            for key, x in scalars.items()
+        }}
+        return fast(state, batch, numbers)
+
+    return run
 '''.strip()
 
 MODEL = '''

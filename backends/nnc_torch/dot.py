@@ -73,6 +73,13 @@ def dot(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
     if together:
         flat = [dialect.method(z, "flatten", "0", str(together - 1)) for z in (x, y)]
         return dialect.binary("@", MUL, transposed(flat[0], 2), flat[1])
+    if is_swapped(contract, left, right):
+        is_left = smaller(left, right)  # the one of which a turned copy is made
+        sides = []
+        for z, is_turned in ((x, is_left), (y, not is_left)):
+            whole = dialect.method(z, "transpose", "0", "1") if is_turned else z
+            sides.append(dialect.method(whole, "flatten", "0", "1"))
+        return dialect.binary("@", MUL, transposed(sides[0], 2), sides[1])
     axes = Expr(f"({list(contract[0])}, {list(contract[1])})")
     return dialect.call("torch.tensordot", x, y, axes)
 
@@ -129,6 +136,18 @@ def rows(contract: tuple[Axes, Axes], left: TensorType, right: TensorType) -> in
     first = tuple(range(count))
     is_rows = contract == (first, first) and left.rank == right.rank == count + 1 and count > 1
     return count if is_rows else 0
+
+
+def is_swapped(contract: tuple[Axes, Axes], left: TensorType, right: TensorType) -> bool:
+    """Whether the first two axes of both are summed, those of one in the other order."""
+    pairs = set(zip(*contract, strict=True))
+    return left.rank == right.rank == 3 and pairs == {(0, 1), (1, 0)}
+
+
+def smaller(left: TensorType, right: TensorType) -> bool:
+    """Whether the last axis of `left` is the shorter one, as far as it is known."""
+    a, b = left.shape[-1], right.shape[-1]
+    return isinstance(a, int) and isinstance(b, int) and a <= b
 
 
 def einsum(

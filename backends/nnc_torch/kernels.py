@@ -12,13 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+Kept = tuple[Tensor, list[Tensor]]
+
 
 # ---------------------------------------------------------------- products
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """x @ w + b for a matrix w, on a CPU by oneDNN."""
-    if x.device.type == "cpu" and x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        return torch.ops.mkldnn._linear_pointwise(x, w.T, b, "none", [], "")
-    return F.linear(x, w.T, b)
+    """x @ w + b for a matrix w, on a CPU by oneDNN, which torch.compile does not know."""
+    is_known = torch.compiler.is_compiling() or not torch.backends.mkldnn.is_available()
+    if is_known or x.device.type != "cpu" or x.dtype != torch.float32:
+        return F.linear(x, w.T, b)
+    return torch.ops.mkldnn._linear_pointwise(x, w.T, b, "none", [], "")
 
 
 # ---------------------------------------------------------------- updates
@@ -95,6 +98,27 @@ def softmax_grad(dy: Tensor, y: Tensor, axis: int) -> Tensor:
 def log_softmax_grad(dy: Tensor, y: Tensor, axis: int) -> Tensor:
     """The cotangent of the x of `y = log_softmax(x, axis)`."""
     return torch.ops.aten._log_softmax_backward_data(dy, y, axis, y.dtype)
+
+
+# ---------------------------------------------------------------- recurrence
+def lstm(x: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Kept]:
+    """All h [N, T, H] of an LSTM from zero over x [N, T, D], and what `lstm_grad` needs.
+
+    Its backward is no function of its own, so autograd goes through this layer alone.
+    """
+    operands = [z.detach().requires_grad_() for z in (x, w, u, b)]
+    x, w, u, b = operands
+    zero = x.new_zeros(1, len(x), len(u))
+    with torch.enable_grad():
+        weights = [w.T, u.T, b, torch.zeros_like(b)]
+        y, _, _ = torch.lstm(x, (zero, zero), weights, True, 1, 0.0, True, False, True)
+    return y.detach(), (y, operands)
+
+
+def lstm_grad(dy: Tensor, kept: Kept) -> tuple[Tensor, ...]:
+    """The cotangents of x, w, u and b of an `lstm`."""
+    y, operands = kept
+    return torch.autograd.grad(y, operands, dy)
 
 
 # ---------------------------------------------------------------- embedding

@@ -23,6 +23,7 @@ from nnc_torch.fused import (
     print_module_attention,
 )
 from nnc_torch.host import UNSIGNED
+from nnc_torch.lstm import print_lstm, print_lstm_grad
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad, settle
 
 
@@ -179,9 +180,14 @@ STATEMENTS: dict[str, Statement] = {
     "batch_norm_grad": print_batch_norm_grad,
     "attention": print_attention,
     "attention_grad": print_attention_grad,
+    "lstm": print_lstm,
+    "lstm_grad": print_lstm_grad,
 }
 #: kernels that autograd does not go through: modules have them in parts
-STEPS_ALONE = {"mul", "layer_norm_grad", "batch_norm", "batch_norm_grad", "attention_grad"}
+STEPS_ALONE = {"mul", "layer_norm_grad", "batch_norm", "batch_norm_grad", "attention_grad"} | {
+    "lstm",
+    "lstm_grad",
+}
 MODULE_STATEMENTS: dict[str, Statement] = {
     **{op: statement for op, statement in STATEMENTS.items() if op not in STEPS_ALONE},
     "attention": print_module_attention,

@@ -7,7 +7,10 @@ from nnc_numpy.rewrites import sum_of_pads
 from nnc.backend import Rewriter
 from nnc.ir.graph import Graph
 from nnc_torch.activations import by_result
+from nnc_torch.emitters import EMITTERS
 from nnc_torch.fused import in_parts
+from nnc_torch.loops import STATEMENTS
+from nnc_torch.lstm import replace_lstms
 
 RULES = {
     "add": sum_of_pads,
@@ -18,7 +21,14 @@ RULES = {
 
 
 def rewrite(graph: Graph) -> bool:
-    """Apply all of them in place; True if there was anything to rewrite."""
+    """Apply all of them in place, and find LSTMs; True if there was anything to rewrite."""
+    changed = apply_rules(graph)
+    emitters = frozenset({*EMITTERS, *STATEMENTS})
+    return replace_lstms(Rewriter(graph), apply_rules, emitters) or changed
+
+
+def apply_rules(graph: Graph) -> bool:
+    """Apply `RULES` in place; True if any did."""
     rewriter = Rewriter(graph)
     changed = False
     for node in rewriter:

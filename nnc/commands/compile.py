@@ -12,21 +12,20 @@ from rich.table import Table
 
 from nnc import backend as backends
 from nnc.commands.output import print_remarks
-from nnc.elaborate import Compiled, load
+from nnc.elaborate import load
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.ir.text import print_graph
 from nnc.passes.clock import Clock, Row
-from nnc.passes.pipeline import Pipeline, optimize_training, require_pass, select
+from nnc.passes.pipeline import Pipeline, optimize_training, require_pass, select, uncollected
 from nnc.train.checkpoint import write_atomically
 
 
 def run(args: argparse.Namespace) -> int:
     clock = Clock()
     pipeline = _pipeline(args, clock)
-    with pipeline.phase("parse"):
-        compiled = load(args.file, overrides=dict(args.set))
-    text = compiled.expanded() if args.emit == "expanded" else _compile(args, compiled, pipeline)
+    with uncollected():
+        text = _text(args, pipeline)
     if args.out is None:
         sys.stdout.write(text)
     else:
@@ -49,7 +48,11 @@ def _pipeline(args: argparse.Namespace, clock: Clock) -> Pipeline:
     return replace(pipeline, around=clock.around) if args.timings else pipeline
 
 
-def _compile(args: argparse.Namespace, compiled: Compiled, pipeline: Pipeline) -> str:
+def _text(args: argparse.Namespace, pipeline: Pipeline) -> str:
+    with pipeline.phase("parse"):
+        compiled = load(args.file, overrides=dict(args.set))
+    if args.emit == "expanded":
+        return compiled.expanded()
     backend = backends.get(args.backend)
     if args.device is not None:
         backends.require_device(backend, args.device)

@@ -22,11 +22,9 @@ def print_memory(training: Training, args: argparse.Namespace) -> None:
     measured: dict[str, Measured] = {}
     if args.measure:
         measured = measured_peaks(args.file, dict(args.set), args.train, args.backend)
-    keeps = 0
-    if isinstance(backend, backends.Measuring):
-        training, keeps = backend.legal(training), backend.keeps
-    for step in steps_of(training):
-        peak = step_liveness(step.graph, keeps).peak()
+    measuring = backend if isinstance(backend, backends.Measuring) else None
+    for step in steps_of(measuring.legal(training) if measuring else training):
+        peak = step_liveness(step.graph, measuring.keeps(step) if measuring else 0).peak()
         print_peak(f"memory of `{step.name}` ({backend.name})", peak, measured.get(step.name))
 
 

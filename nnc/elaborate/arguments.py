@@ -178,17 +178,11 @@ def lacks_first(callee: Function | Builtin, args: Args) -> bool:
             return False
         takes_tensor = bool(names) and _wants_tensor(callee.definition.parameters[0].type)
     else:
-        names = [p.name for p in callee.parameters if p.kind is not p.VAR_KEYWORD]
-        required = {
-            p.name
-            for p in callee.parameters
-            if p.default is p.empty
-            and p.kind is not p.VAR_KEYWORD
-            and p.kind is not p.VAR_POSITIONAL
-        }
-        takes_tensor = bool(names) and callee.parameters[0].annotation == "TensorValue"
-        if any(p.kind is p.VAR_POSITIONAL for p in callee.parameters):
+        signature = callee.signature
+        if signature.has_rest:
             return False
+        names, required = signature.names, signature.required
+        takes_tensor = bool(names) and signature.takes_tensor
     if not names or names[0] not in required or any(k == names[0] for k, _, _ in args):
         return False
     positional = [value for keyword, value, _ in args if not keyword]

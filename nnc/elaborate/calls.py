@@ -60,20 +60,18 @@ def call_function(cx: Context, function: Function, args: Args, span: Span) -> An
 
 def _call_builtin(cx: Context, builtin: Builtin, args: Args, span: Span) -> Any:
     owner = f"`{builtin.name}`"
-    plain = [p for p in builtin.parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    rest = next((p for p in builtin.parameters if p.kind is p.VAR_POSITIONAL), None)
-    extra = any(p.kind is p.VAR_KEYWORD for p in builtin.parameters)
-    keyword_only = [p for p in builtin.parameters if p.kind is p.KEYWORD_ONLY]
-    names = [p.name for p in plain + keyword_only]
+    signature = builtin.signature
+    plain, names = signature.plain, signature.names
+    rest, extra = signature.has_rest, signature.has_extra
     positional = [a for a in args if not a[0]]
-    many = positional[len(plain) :] if rest is not None else []
+    many = positional[len(plain) :] if rest else []
     others = [a for a in args if a[0] and a[0] not in names] if extra else []
-    fixed = [a for a in args if a not in many and a not in others]
+    fixed = [a for a in args if a not in many and a not in others] if many or others else args
     bound = match_names(names, fixed, owner, span)
-    for parameter in plain + keyword_only:
+    for parameter in signature.named:
         if parameter.name not in bound and parameter.default is parameter.empty:
             raise error("E0212", f"{owner} needs `{parameter.name}`", span)
-    if extra and rest is None and len(positional) > len(plain):
+    if extra and not rest and len(positional) > len(plain):
         raise error("E0213", f"{owner} takes {len(plain)} positional arguments", positional[-1][2])
     site = Site(cx, span, builtin.name, {name: place for name, (_, place) in bound.items()})
     values = {name: value for name, (value, _) in bound.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from nnc.language.diagnostics import Diagnostic, NncError, error, suggest
 from nnc.language.limits import make_source, read_source
 from nnc.language.parser import parse
 from nnc.language.tree import Source
-from nnc.passes.pipeline import STANDARD, Pipeline
+from nnc.passes.pipeline import STANDARD, Pipeline, uncollected
 
 STACK = 12_000  # Python frames: about fifteen for each call in a program
 MAX_ERRORS = 50  # definitions with errors after which the others are not looked at
@@ -212,15 +211,13 @@ def _check_train(module: Module, section: tree.Section, called: set[str]) -> Non
 @contextmanager
 def at_work() -> Iterator[None]:
     """Room for nested calls of a program, and no search for garbage where all is still needed."""
-    before, collects = sys.getrecursionlimit(), gc.isenabled()
+    before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, STACK))
-    gc.disable()
     try:
-        yield
+        with uncollected():
+            yield
     finally:
         sys.setrecursionlimit(before)
-        if collects:
-            gc.enable()
 
 
 def _distinct(diagnostics: Any) -> list[Diagnostic]:

@@ -508,7 +508,7 @@ def _at_call(fault: Diagnostic, call: Span) -> Diagnostic:
 
 
 def is_library(span: Span) -> bool:
-    return span.source.path.startswith("std/")
+    return span.source.is_library
 
 
 def _short(span: Span) -> str:

@@ -8,7 +8,16 @@ from nnc.elaborate.context import MAX_PARAMETERS, MAX_WEIGHTS, Context
 from nnc.elaborate.layers import element, in_rounds
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import declared_type
-from nnc.elaborate.values import Deferred, Host, Poison, Poisoned, TensorValue, describe, is_number
+from nnc.elaborate.values import (
+    Builtin,
+    Deferred,
+    Host,
+    Poison,
+    Poisoned,
+    TensorValue,
+    describe,
+    is_number,
+)
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph
@@ -104,8 +113,7 @@ def _first_declaration(
         raise _open_size(decl, type)
     kind = cx.state_kind or decl.kind
     known = not any(map(symbols, type.shape))  # else it stands for sizes, and makes no numbers
-    init = initial_value(cx, decl.value, path, type, scope) if known else Graph(f"init {path}")
-    init = cx.world.initial.setdefault(computation(init), init)
+    init = _initial(cx, decl.value, path, type, scope) if known else Graph(f"init {path}")
     layers = tuple(each.count for each in cx.stacks)
     type = _stacked(cx, type)
     cx.world.state[path] = StateEntry(path, type, kind, init, cx.origin(decl.span)[0], layers)
@@ -124,6 +132,34 @@ def _first_declaration(
             cx.user_span(decl.span),
             help=f"`{decl.name}` alone has {type.size:,}",
         )
+
+
+def _initial(cx: Context, expr: Any, path: str, type: TensorType, scope: Scope) -> Graph:
+    """`initial_value`, as one graph for all entries where it is the same."""
+    known = cx.world.initial
+    named = _named_alone(expr, scope), type
+    if named in known:
+        return known[named]
+    made = initial_value(cx, expr, path, type, scope)
+    init = known.setdefault(computation(made), made)
+    if named[0] and not init.inputs:  # nothing is drawn, so the path makes no difference
+        known[named] = init
+    return init
+
+
+def _named_alone(expr: Any, scope: Scope) -> str:
+    """The name of the builtin that an initial value is: `zeros()`; "" for all that says more."""
+    binding = scope.find(expr.id) if isinstance(expr, tree.Name) else None
+    if binding is not None and isinstance(binding.value, Deferred):
+        return _named_alone(binding.value.expr, binding.value.scope)
+    if (
+        not isinstance(expr, tree.Call)
+        or expr.arguments
+        or not isinstance(expr.function, tree.Name)
+    ):
+        return ""
+    called = scope.find(expr.function.id)
+    return called.value.name if called and isinstance(called.value, Builtin) else ""
 
 
 def _open_size(decl: tree.Decl, type: TensorType) -> NncError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nnc.ir.builder import Tensor
@@ -172,6 +173,24 @@ class Builtin:
     run: Callable[..., Any]
     parameters: tuple[Any, ...]  # inspect.Parameter of the language-visible parameters
     doc: str = ""
+
+    @cached_property
+    def signature(self) -> Signature:
+        return Signature(self.parameters)
+
+
+class Signature:
+    """The parameters of a builtin by kind."""
+
+    def __init__(self, parameters: tuple[Any, ...]):
+        self.plain = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        self.keyword_only = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+        self.has_rest = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.has_extra = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        self.named = [*self.plain, *self.keyword_only]
+        self.names = [p.name for p in self.named]
+        self.required = {p.name for p in self.named if p.default is p.empty}
+        self.takes_tensor = bool(parameters) and parameters[0].annotation == "TensorValue"
 
 
 @dataclass

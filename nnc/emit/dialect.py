@@ -7,7 +7,7 @@ backend derives its dialect from this class and overrides what differs.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,10 @@ class Dialect:
 
         for loop in loops:
             print_loop(printer, loop)
+
+    def ending(self, helpers: Collection[str]) -> list[str]:
+        """Functions at the end of a file of steps that contains these helpers."""
+        return []
 
     def stored(self, printer: Printer, value: Value) -> None:
         """See to it that `value` can become an entry of the state."""

@@ -10,30 +10,37 @@ import re
 from collections.abc import Collection
 
 from nnc.emit.function import Body, Printer
+from nnc.ir.program import Step
 from nnc.ir.storage import Storage, bytes_of
 
 LARGE = 1 << 18  # bytes: smaller arrays are not worth a line
+SMALL = 1 << 12  # the same in a step that is to take less memory
 STRINGS = re.compile(r'"[^"]*"')
-KEPT = re.compile(r"\w+ = [{\[(]")  # a table, which goes on holding what it is made of
+KEPT = re.compile(r"\w+ = [{\[]")  # a table, which goes on holding what it is made of
 ASSIGNED = re.compile(r"(\w+(?:, \w+)*) = ")
 
 
-def free_large(printer: Printer) -> None:
-    """Delete the variables of the body so far that hold large arrays, after their last use."""
-    ends = last_uses(printer.body, printer.depth, large_variables(printer))
+def smallest_freed(step: Step) -> int:
+    """From how many bytes on the arrays of `step` are deleted."""
+    return LARGE if step.remat is None or step.remat.policy == "none" else SMALL
+
+
+def free_large(printer: Printer, least: int) -> None:
+    """Delete the variables that hold arrays of `least` bytes, after their last use so far."""
+    ends = last_uses(printer.body, printer.depth, large_variables(printer, least))
     for at in sorted(ends, reverse=True):
         printer.body.lines.insert(at, (printer.depth, f"del {', '.join(ends[at])}"))
 
 
-def large_variables(printer: Printer) -> set[str]:
-    """Those that hold a large array or a view of one; what the caller holds is left out."""
+def large_variables(printer: Printer, least: int) -> set[str]:
+    """Those that hold such an array or a view of one; what the caller holds is left out."""
     graph = printer.graph
     storage = Storage(graph, graph)
     named = ((storage.owner(v), expr.text) for v, expr in printer.exprs.items() if expr.is_name)
     return {
         name
         for owner, name in named
-        if graph.producer(owner).op != "input" and bytes_of(graph.type(owner)) >= LARGE
+        if graph.producer(owner).op != "input" and bytes_of(graph.type(owner)) >= least
     }
 
 
@@ -54,7 +61,8 @@ def last_uses(body: Body, depth: int, variables: Collection[str]) -> dict[int, l
             if word in variables:
                 last[word] = at
     ends: dict[int, list[str]] = {}
-    for name in sorted(assigned & last.keys(), key=lambda name: last[name]):
+    own = [name for name in last if name in assigned]  # in the order of the text, never of a set
+    for name in sorted(own, key=lambda name: last[name]):
         after = last[name] + 1
         while after < len(body.lines) and body.lines[after][0] > depth:
             after += 1

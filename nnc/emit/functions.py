@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from nnc.emit.dialect import Dialect, Helper
 from nnc.emit.expressions import size_name
-from nnc.emit.freeing import free_large
+from nnc.emit.freeing import free_large, smallest_freed
 from nnc.emit.function import Body, Printer
 from nnc.emit.inputs import argument_name, bind_inputs, bind_sizes, sizes_in
 from nnc.emit.layout import INDENT, WIDTH, statement, string
@@ -87,7 +87,7 @@ def step_function(context: Context, step: Step, name: str) -> str:
         printer.body.add(1, printer.fitted(f"state[{string(path)}] = ", value, 1))
     printer.body.add(1, f"return state, {entries(printer, results)}")
     if context.dialect.frees:
-        free_large(printer)
+        free_large(printer, smallest_freed(step))
     doc = f"One step on a batch of {batch_text(graph)}; `state` is consumed."
     if len(doc) > WIDTH - 10:
         doc = f"One step of `{name}`; `state` is consumed."

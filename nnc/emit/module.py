@@ -52,6 +52,8 @@ def module_text(training: Training, dialect: Dialect) -> str:
         name = forwards[forward.name]
         special = dialect.forward(training, forward, name)
         functions.append(special or forward_function(context, forward, name))
+    if steps:
+        functions += dialect.ending(sources.definitions.keys())
     functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
     called = dialect.start if training.phases else ()

@@ -44,12 +44,11 @@ class Builder:
 
     def emit(self, op: str, *operands: Tensor, name: str = "", **attrs: Any) -> Any:
         """A `Tensor`, or a tuple of them for an op of several results; `OpError` if refused."""
-        inferred = OPS[op].infer(*(x.type for x in operands), **attrs)
+        inferred = OPS[op].infer(*[x.type for x in operands], **attrs)
         types = inferred if isinstance(inferred, tuple) else (inferred,)
-        values = (x.value for x in operands)
+        values = [x.value for x in operands]
         node = self.graph.insert(op, values, attrs, types, name, self.origin)
-        results = self.results(node)
-        return results if isinstance(inferred, tuple) else results[0]
+        return self.results(node) if types is inferred else Tensor(self, Value(node.id))
 
     def results(self, node: Node) -> tuple[Tensor, ...]:
         return tuple(Tensor(self, Value(node.id, i)) for i in range(len(node.types)))

@@ -95,6 +95,8 @@ class Graph:
     scope: str = ""
     is_shared: bool = field(default=True, compare=False, repr=False)
     _next: int = 0
+    _holders: set[int] = field(default_factory=set)  # ids of nodes that came with a body
+    _sorted: list[int] | None = field(default=None, compare=False)  # `_order`, where it is known
 
     # ------------------------------------------------------------ reading
     # networkx's own dictionaries, without the views in front of them: passes read these most.
@@ -114,7 +116,11 @@ class Graph:
     def __iter__(self) -> Iterator[Node]:
         """Nodes in a topological order that keeps the order of creation where it can."""
         nodes = self.nx._node
-        return iter([nodes[id]["node"] for id in self._order()])
+        if self._sorted is None:
+            self._sorted = self._order()
+        elif len(self._sorted) != len(nodes):  # what was removed since has left the rest in order
+            self._sorted = [id for id in self._sorted if id in nodes]
+        return iter([nodes[id]["node"] for id in self._sorted])
 
     def _order(self) -> list[int]:
         """The lexicographically first topological order of the ids."""
@@ -153,8 +159,8 @@ class Graph:
         ]
 
     def holders(self) -> list[Node]:
-        """The nodes that hold a body, in no special order."""
-        nodes = [data["node"] for data in self.nx._node.values()]
+        """The nodes that hold a body, in order of creation."""
+        nodes = [self.node(id) for id in sorted(self._holders) if id in self.nx._node]
         return [node for node in nodes if "body" in node.attrs]
 
     def input_named(self, name: str) -> Value:
@@ -201,11 +207,13 @@ class Graph:
         node = Node(number, op, tuple(operands), dict(attrs), types, name, origin)
         self._next = max(self._next, number + 1)
         self.nx.add_node(number, node=node)
+        self._sorted = None
         self._connect(node)
         if op == "input":
             self.inputs.append(number)
         if "body" in node.attrs:
             node.attrs["body"].is_shared = True
+            self._holders.add(number)
         return node
 
     def set_operands(self, node: Node, operands: Iterable[Value]) -> None:
@@ -247,6 +255,7 @@ class Graph:
         other = Graph(self.name, inputs=list(self.inputs), outputs=dict(self.outputs))
         other.scope = self.scope
         other._next = self._next
+        other._holders = set(self._holders)
         for id, data in self.nx._node.items():
             n: Node = data["node"]
             copied = Node(n.id, n.op, n.operands, n.attrs, n.types, n.name, n.origin)
@@ -273,6 +282,7 @@ class Graph:
             edges[key] = {"result": value.index}
 
     def _disconnect(self, node: Node) -> None:
+        self._sorted = None
         sources = self.nx._pred[node.id]
         for source in sources:
             del self.nx._succ[source][node.id]

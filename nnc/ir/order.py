@@ -6,15 +6,14 @@ Emitted functions are printed in this order, and their memory is predicted from 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.program import is_result
 from nnc.ops.registry import OPS
 
 
-@dataclass(frozen=True)
-class Read:
+class Read(NamedTuple):
     """A value as a node reads it; `axes` is set where the node reads past a broadcast."""
 
     value: Value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import cached_property
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,10 @@ class Source:
     path: str
     text: str
     _starts: list[int] = field(default_factory=list, repr=False)
+
+    @cached_property
+    def is_library(self) -> bool:
+        return self.path.startswith("std/")
 
     def position(self, offset: int) -> tuple[int, int]:
         """(line, column) of a character, both from 1."""

@@ -52,8 +52,11 @@ def _windows(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints)
 
 
 def _parts(samples: int, size: int) -> Iterator[slice]:
-    """All samples, as many at a time as have windows of `size` bytes each that fit the cache."""
-    count = max(1, 2**20 // max(size, 1))
+    """All samples, as many at a time as have windows of `size` bytes each that fit the cache.
+
+    That is a power of two, so that `short_runs` finds a divisor.
+    """
+    count = 1 << (max(1, 2**20 // max(size, 1)).bit_length() - 1)
     return (slice(start, start + count) for start in range(0, samples, count))
 
 
@@ -157,15 +160,16 @@ def _conv_input_grad(
         return _conv(dy, turned, stride=stride, dilation=dilation, low=before, high=after, groups=1)
     dx = np.zeros(padded_shape(shape, low, high), dy.dtype)
     if groups == 1:  # a product for each tap is faster than one and a pass over all its windows
+        turned = np.ascontiguousarray(w.swapaxes(-1, -2))
 
         def spread(part: slice) -> None:
             rows = dy[part].reshape(-1, features)
             product = np.empty((*dy[part].shape[:-1], per_group), dy.dtype)
             for tap, view in tap_views(dx[part], out, size, stride, dilation):
-                times_narrow(rows, w[tap].T, out=product.reshape(-1, per_group))
+                times_narrow(rows, turned[tap], out=product.reshape(-1, per_group))
                 view += product
 
-        in_threads(spread, _parts(dy.shape[0], prod(out) * per_group * dy.itemsize))
+        in_threads(spread, _parts(dy.shape[0], prod(out) * (per_group + features) * dy.itemsize))
     elif per_group == 1:
         dy = dy.reshape((*dy.shape[:-1], groups, features // groups))
         for tap, view in tap_views(dx, out, size, stride, dilation):

@@ -44,7 +44,7 @@ def bodies(node: Node) -> Iterator[tuple[str, Graph]]:
         yield "body", node.attrs["body"]
 
 
-def run_on_bodies(graph: Graph, run: Callable[[Graph], None], end: int | None = None) -> None:
+def run_on_bodies(graph: Graph, run: Callable[[Graph], object], end: int | None = None) -> None:
     """`run` on every body that a node of `graph` holds, in place where no other graph holds it.
 
     With `end`, of nodes with a smaller id alone.  A shared body is replaced by a copy, once for all

@@ -80,6 +80,21 @@ Hook = Callable[[str, Graph], None]
 Around = Callable[[str, "Graph | None"], AbstractContextManager[None]]
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """No search for garbage inside: nearly all that the compiler makes is needed to the end.
+
+    To go over it all again and again would take a third of the time, and more with the size.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def _unseen(name: str, graph: Graph) -> None:
     """The hook that does nothing."""
 
@@ -114,18 +129,9 @@ class Pipeline:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """A phase of the compiler, which the hooks see.
-
-        It searches for no garbage, since all that it makes is still needed.
-        """
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            with self.around(name, None):
-                yield
-        finally:
-            if collects:
-                gc.enable()
+        """A phase of the compiler, which the hooks see."""
+        with uncollected(), self.around(name, None):
+            yield
 
     @property
     def names(self) -> str | None:
@@ -167,8 +173,7 @@ def select(
     """The passes of the comma-separated `names` without those of `without`.
 
     Where none are named, `DEFAULT` or, with `fast_math`, `FAST_MATH`.  The order named is that
-    within a stage.  NncError E0904 for a name that is no pass, or one of
-    what is needed.
+    within a stage.  NncError E0904 for a name that is no pass, or one of what is needed.
     """
     chosen = FAST_MATH if fast_math else DEFAULT
     if names is not None:
@@ -220,9 +225,8 @@ def graphs(training: Training) -> Iterator[Graph]:
 def optimize_training(training: Training, passes: Iterable[Pass] | None = None) -> None:
     """`optimize` every graph of `training` in place, a shared one once.
 
-    With `passes`, or those that it was elaborated with.
-
-    Initial values are the same with `FAST_MATH` as without.
+    With `passes`, or those that it was elaborated with.  Initial values are the same with
+    `FAST_MATH` as without.
 
     The structured graph of a net may yet be differentiated, by a framework's autograd.  One that
     says where gradients go is not simplified, since that would leave the saying out.

@@ -19,9 +19,9 @@ from nnc.passes.checkpoints import Plan, narrow_places, plan
 from nnc.passes.recompute import Halves, rebuilt
 
 #: into how many stretches a forward pass is divided
-STRETCHES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+STRETCHES = (1, 2, 4, 6, 8, 12, 16, 24, 32)
 LARGEST = 3  # values that a message names
-PARTS = 4  # of the stretches of a division, how finely those are counted that are computed again
+PARTS = 2  # of the stretches of a division, how finely those are counted that are computed again
 
 
 @dataclass(frozen=True)

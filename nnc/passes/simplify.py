@@ -15,9 +15,9 @@ from collections.abc import Callable
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import equal
 from nnc.ir.graph import Graph, Node
-from nnc.ir.types import same_shape
+from nnc.ir.types import SHORT_FLOATS, same_shape
 from nnc.ops.registry import OPS
-from nnc.passes import algebra, movement
+from nnc.passes import algebra
 from nnc.passes.base import Pass, Rewriter, run_on_bodies
 from nnc.passes.fold_constants import splat
 
@@ -216,6 +216,17 @@ def cast_there_and_back(
     return x if back and ((x.dtype, before.type.dtype) in WIDENING or x.dtype == "bool") else None
 
 
+@rule("cast")
+def cast_of_moved(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """Casts to and from short floats stand before what moves elements: two may then meet."""
+    moved = made_by(operands[0], "reshape") or made_by(operands[0], "transpose")
+    if moved is None or not {node.type.dtype, operands[0].dtype}.intersection(SHORT_FLOATS):
+        return None
+    x = first_operand(builder, moved).cast(node.type.dtype)
+    result: Tensor = x.emit(moved.op, **moved.attrs)
+    return result
+
+
 @rule("round_to")
 def rounded_twice(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
     before = made_by(operands[0], "round_to")
@@ -271,11 +282,6 @@ def above_broadcast(builder: Builder, node: Node, operands: tuple[Tensor, ...]) 
     return result.broadcast(shape, tuple(used))
 
 
-# ---------------------------------------------------------------- what moves elements
-rule("sum", "max", "min", "prod")(movement.reduction_of_transpose)
-rule("slice")(movement.slice_of_concat)
-
-
 # ---------------------------------------------------------------- dot
 @rule("dot")
 def dot_of_transpose(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
@@ -318,7 +324,7 @@ def transpose_of_dot(builder: Builder, node: Node, operands: tuple[Tensor, ...])
 
 
 #: those for elementwise ops
-ELEMENTWISE: list[Rule] = [above_broadcast, movement.below_elementwise]
+ELEMENTWISE: list[Rule] = [above_broadcast]
 #: all that are tried on an op, in this order, before those of the algebra
 RULES_OF: dict[str, list[Rule]] = {
     name: RULES.get(name, []) + ELEMENTWISE * (op.family == "elementwise")

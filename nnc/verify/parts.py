@@ -49,7 +49,7 @@ class Part:
             return graph if each is old else each
 
         phases = [
-            replace(p, steps=[replace(s, graph=new(s.graph)) for s in p.steps])
+            replace(p, steps=[replace(s, graph=new(s.graph), remat=None) for s in p.steps])
             for p in training.phases
         ]
         evaluations = [

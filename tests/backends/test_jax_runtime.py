@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from nnc_jax.dot import transposed
-from nnc_jax.runtime import compiled
+from nnc_jax.runtime import compiled, xla_options
 
 from nnc.ir.builder import Tensor
 from nnc.ir.types import TensorType
@@ -32,3 +33,24 @@ def test_on_a_cpu_the_turned_factor_is_an_array() -> None:
     x, y = jnp.ones((64, 32)), jnp.ones((64, 16))
     text = jax.jit(lambda x, y: transposed(x) @ y).lower(x, y).compile().as_text()
     assert "lhs_contracting_dims={0}" not in text
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="what XLA does on a CPU")
+def test_on_a_cpu_convolutions_are_not_those_of_the_library_with_one_core() -> None:
+    x, w = jnp.ones((8, 16, 16, 32)), jnp.ones((3, 3, 32, 32))
+
+    def conv(x: jax.Array, w: jax.Array) -> jax.Array:
+        layouts = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layouts)
+
+    text = jax.jit(conv, compiler_options=xla_options()).lower(x, w).compile().as_text()
+    assert " convolution(" in text
+    assert "ynn" not in text
+
+
+def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise jax.errors.JaxRuntimeError("No such compile option")
+
+    monkeypatch.setattr(jax, "jit", refuse)
+    assert xla_options.__wrapped__() == {"xla_allow_excess_precision": False}

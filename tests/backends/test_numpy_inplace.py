@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nnc_numpy import backend, inplace
+from nnc_numpy import backend, inplace, loops, runtime
 
 import nnc
 from benchmarks.workloads import PROGRAMS as WORKLOADS
 from benchmarks.workloads import data, sizes_of
+from nnc.emit import freeing
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph
 from nnc.ir.interpret import interpret
@@ -32,6 +33,7 @@ SQUARE = TensorType("f32", (4, 4))
 @pytest.fixture
 def everything_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inplace, "LARGE", 0)
+    monkeypatch.setattr(freeing, "LARGE", 1)
     monkeypatch.setattr("nnc_numpy.masks.SMALL", 0)
 
 
@@ -71,7 +73,8 @@ def grown(draw: st.DrawFn, x: Tensor, y: Tensor) -> Tensor:
         case "view":
             flipped = x.emit("reverse", axes=(draw(st.integers(0, 1)),))
             folded = x.reshape((2, 8)).transpose((1, 0)).reshape((4, 4))
-            return draw(st.sampled_from([x.transpose((1, 0)), flipped, folded, half(x)]))
+            views = [x.transpose((1, 0)), flipped, folded, half(x), halves(x)]
+            return draw(st.sampled_from(views))
         case "spread":
             return x.sum((0,)).broadcast((4, 4), (draw(st.integers(0, 1)),)) + y
     return x.emit("dot", y, contract=((1,), (0,)), batch=((), ())) * 0.25
@@ -81,6 +84,12 @@ def half(x: Tensor) -> Tensor:
     """A part of x, as large as x."""
     part = x.emit("slice", start=(0, 0), stop=(4, 2), step=(1, 1))
     return x.builder.emit("concat", part, part, axis=1)
+
+
+def halves(x: Tensor) -> Tensor:
+    """What two ops make of a part of x, of which each has an operand that nothing else reads."""
+    part = x.emit("slice", start=(0, 0), stop=(2, 4), step=(1, 1))
+    return x.builder.emit("concat", part * 0.5, part.emit("tanh"), axis=0)
 
 
 @pytest.mark.usefixtures("everything_is_large")
@@ -157,17 +166,56 @@ def test_workloads_compute_the_same_in_place(
     (tmp_path / "data").mkdir()
     np.savez(tmp_path / "data" / f"{name}.npz", **data(name, sizes_of(name, **SMALL[name])))
     path = shutil.copy(WORKLOADS / f"{name}.nn", tmp_path)
-    assert_the_same_in_place(nnc.load(path, **SMALL[name]), monkeypatch)
+    source = assert_the_same_in_place(nnc.load(path, **SMALL[name]), monkeypatch)
+    assert ("times_blocks(" in source) == (name == "lstm")
 
 
-def assert_the_same_in_place(program: nnc.Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def assert_the_same_in_place(program: nnc.Program, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That all gives the same if everything is large and if nothing is; the former source."""
     train = program.trainings[-1]
     monkeypatch.setattr(inplace, "LARGE", 1 << 62)
     wanted = steps_of(program.compile("numpy", train=train).source, 3)
-    monkeypatch.setattr(inplace, "LARGE", 0)
+    for module, name, value in (
+        (inplace, "LARGE", 0),
+        (freeing, "LARGE", 1),
+        (loops, "SMALL_PRODUCT", 60),
+        (loops, "NARROWEST", 1),
+    ):
+        monkeypatch.setattr(module, name, value)
     source = program.compile("numpy", train=train).source
     found = steps_of(source, 3)
     for before, after in zip([wanted[0], *wanted[1]], [found[0], *found[1]], strict=True):
         assert before.keys() == after.keys()
         for name, value in before.items():
             np.testing.assert_allclose(after[name], value, 1e-4, 1e-6, err_msg=source)
+    return source
+
+
+def test_a_matrix_in_blocks_gives_the_same_product() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(3, 5)), rng.normal(size=(5, 8))
+    for matrix in (y, np.asfortranarray(y)):
+        product = runtime.times_blocks(x, runtime.column_blocks(matrix, 4))
+        np.testing.assert_allclose(product, x @ y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("most", [1, 3, 40])
+def test_rows_are_added_up_by_their_index(most: int) -> None:
+    rng = np.random.default_rng(most)
+    index = rng.integers(-10, 10, most * 10).astype(np.int32).reshape(most, 10)
+    update = rng.normal(size=(most, 10, 2))
+    wanted = np.zeros((10, 2))
+    np.add.at(wanted, index, update)
+    found = runtime.row_sums((10, 2), update, runtime.runs(index, 10))
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    nothing = runtime.runs(index[:0], 10)
+    np.testing.assert_array_equal(runtime.row_sums((10, 2), update[:0], nothing), np.zeros((10, 2)))
+
+
+def test_what_is_zeroed_is_zero_whatever_it_was() -> None:
+    x = np.array([1.0, np.nan, np.inf, -2.0, np.nan], np.float32)
+    where = np.array([False, True, True, True, False])
+    wanted = np.array([1.0, 0.0, 0.0, 0.0, np.nan], np.float32)
+    np.testing.assert_array_equal(runtime.zeroed(x, where), wanted)
+    np.testing.assert_array_equal(runtime.zeroed(x, where, out=x), wanted)
+    np.testing.assert_array_equal(x, wanted)

@@ -45,7 +45,7 @@ def deep(tmp_path: Path) -> Path:
 
 def predicted(model: Model) -> int:
     step = nnc_numpy.backend.legal(model.training).phases[0].steps[0]
-    return step_liveness(step.graph, nnc_numpy.backend.keeps).most
+    return step_liveness(step.graph, nnc_numpy.backend.keeps(step)).most
 
 
 def measured(model: Model) -> int:

@@ -130,6 +130,16 @@ def test_the_gradient_of_a_matrix_is_mkl_s() -> None:
     assert product == "x0.T @ x1"
 
 
+@pytest.mark.parametrize("widths", [(2, 5), (5, 2)])
+def test_rows_in_another_order_are_turned_where_that_is_less(widths: tuple[int, int]) -> None:
+    x, y = TensorType("f64", (4, 3, widths[0])), TensorType("f64", (3, 4, widths[1]))
+    made = graph(lambda a, b: a.emit("dot", b, contract=((0, 1), (1, 0)), batch=((), ())), x, y)
+    draw = np.random.default_rng(0).standard_normal
+    source = assert_computes(made, [draw(x.shape), draw(y.shape)], TOLERANCE["f64"])
+    turned = "x0" if widths[0] < widths[1] else "x1"
+    assert f"{turned}.transpose(0, 1).flatten(0, 1)" in source
+
+
 # ---------------------------------------------------------------- updates
 @pytest.mark.parametrize("is_scaled", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

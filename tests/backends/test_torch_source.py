@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from nnc.backend import load_source
 from nnc.elaborate import load as load_program
 from nnc.ir.program import Training
 from nnc.ir.types import TensorType
@@ -444,3 +446,32 @@ def test_arrays_are_copied_both_ways() -> None:
     given["x"] += 1.0
     np.testing.assert_array_equal(array, 0.0)
     np.testing.assert_array_equal(back["x"], 1.0)
+
+
+# ---------------------------------------------------------------- torch.compile
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own modules
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_compiled_step_is_compiled_once_and_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = """
+block Net()(x: f32[N, D]) -> f32[N, 2] = x |> Dense(4) |> relu |> Dropout(0.5) |> Dense(2)
+"""
+    optimizer = "AdamW(cosine(1e-2, warmup = 2steps), weight_decay = 0.1)"
+    text = PROGRAM.format(blocks=blocks, optimizer=optimizer, settings="clip_norm = 0.1")
+    training = training_of(tmp_path, text, x=X, y=Y)
+    optimize_training(training)
+    path = tmp_path / "emitted.py"
+    path.write_text(nnc_torch.backend.emit(training))
+    plain, module = load_source(path), load_source(path)
+    monkeypatch.setitem(sys.modules, module.__name__, module)  # where torch.compile looks for it
+    batch = plain.from_numpy({"d.x": X[:4], "d.y": Y[:4]})
+    step, wanted, found = module.compiled(module.step), plain.init(0), module.init(0)
+    for t in range(5):
+        if t == 2:  # the second step has let dimensions and counters vary
+            torch.compiler.set_stance("fail_on_recompile")
+        numbers = plain.step_scalars(t, t, 0, t)
+        wanted, losses = plain.step(wanted, batch, numbers)
+        found, outs = step(found, batch, numbers)
+        torch.testing.assert_close({**found, **outs}, {**wanted, **losses}, rtol=1e-4, atol=1e-6)
+    torch.compiler.set_stance("default")

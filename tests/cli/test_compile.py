@@ -41,9 +41,12 @@ def test_graphs_are_printed_as_they_are_read(program: Path, capsys: Capture) -> 
         assert any(graphs_equal(graph, each) for each in known)
 
 
-@pytest.mark.parametrize("name", [*dict.fromkeys(p.name for p in DEFAULT), *NEEDED])
+@pytest.mark.parametrize("name", [*dict.fromkeys(p.name for p in FAST_MATH), *NEEDED])
 def test_each_pass_can_be_looked_at(name: str, program: Path, capsys: Capture) -> None:
-    assert main(["compile", "fit.nn", "--dump-after", name]) == 0
+    if name == "remat":
+        program.write_text(PROGRAM.replace("epochs    =", "remat     = full\n  epochs    ="))
+    fast = ["--fast-math"] if name in ("reassociate", "scalars") else []
+    assert main(["compile", "fit.nn", "--dump-after", name, *fast]) == 0
     dumped = capsys.readouterr().err.split(f"# after {name}\n")[1:]
     assert dumped
     for text in dumped:
@@ -86,3 +89,17 @@ def test_help_and_documents_name_the_passes() -> None:
     names = [*(p.name for p in FAST_MATH), *NEEDED]
     for text in (page("E0904"), (DOCS / "architecture.md").read_text("utf-8")):
         assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_timings_are_a_row_a_phase_and_a_row_a_pass(program: Path, capsys: Capture) -> None:
+    assert main(["compile", "fit.nn"]) == 0
+    source = capsys.readouterr().out
+    assert main(["compile", "fit.nn", "--timings"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out == source
+    rows = [line.strip("│ ").split() for line in printed.err.splitlines() if "│" in line]
+    names = [row[0] for row in rows]
+    assert [n for n in names if n in ("parse", "elaborate", "optimize", "print", "all")] == [
+        "parse", "elaborate", "optimize", "print", "all",
+    ]  # fmt: skip
+    assert {*PASSES, "autodiff", "legalize", "rewrite"} <= {*names}

@@ -149,7 +149,7 @@ def passes() -> str:
     rows += [row(each) for each in FAST_MATH if each.stage == BEFORE]
     rows += [needed("autodiff")]
     rows += [row(each) for each in FAST_MATH if each.stage == AFTER]
-    rows += [needed("legalize"), needed("rewrite")]
+    rows += [needed(name) for name in ("legalize", "rewrite", "remat")]
     return _rows(("pass", "what it does", "values"), iter(rows))
 
 

@@ -42,6 +42,8 @@ CASES = [
         label="forgetful",
     ),
     Case("call", (normal(2), normal(2, seed=1)), {"body": CALLED}, order=3),
+    Case("barrier", (normal(2, 3), normal(2)), label="two"),
+    Case("barrier", (normal(2, 3),), label="one"),
 ]
 EXEMPT = {
     "with_gradient": "its gradient is not that of its value; see test_control",

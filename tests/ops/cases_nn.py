@@ -36,9 +36,13 @@ def attention_grad(
     return Case("attention_grad", arrays, attrs, order, label)
 
 
+LSTM = (normal(2, 3, 2), normal(2, 12), normal(3, 12, seed=1), normal(12))
+
 ACTIVATIONS = ("sigmoid", "softplus", "log_sigmoid", "gelu", "gelu_with_slope", "silu")
 
 CASES = [
+    Case("lstm", LSTM),
+    Case("lstm_grad", (normal(2, 3, 3, seed=3), *LSTM, evaluate("lstm", *LSTM))),
     *(Case(op, (X,)) for op in ACTIVATIONS),
     *(Case(op, (30 * X,), label="large") for op in ACTIVATIONS),
     *(Case(op, (normal(2, 4, seed=1), X)) for op in ("gelu_grad", "silu_grad")),
