@@ -236,7 +236,7 @@ def from_checkpoint(
         epochs=settings["epochs"],
         steps=settings["steps"],
         device=device,
-        stack_layers=settings["stack_layers"],
+        stack_layers=settings.get("stack_layers", False),
         pipeline=Pipeline(select(settings.get("passes"))),
     )
     session.check_state(found.state, model.training)
