@@ -211,9 +211,11 @@ def stack_as_read(rewriter: Rewriter, node: Node) -> Tensor | None:
         value, contract = node.operands[side], node.attrs["contract"]
         scan = graph.producer(value)
         own, other = contract[side], contract[1 - side]
-        stack = value.index - scan.attrs["carries"] if scan.op == "scan" else -1
+        if scan.op != "scan":
+            continue
+        stack = value.index - scan.attrs["carries"]
         is_crosswise = sorted(own) == [0, 1] and (other[0] < other[1]) != (own[0] < own[1])
-        is_seen = value in graph.outputs.values() or len(graph.users(value)) > 1
+        is_seen = rewriter.is_output(value) or len(graph.users(value)) > 1
         if stack < 0 or is_seen or not is_crosswise or scan.attrs["out_axes"][stack] > 1:
             continue
         axes, types = list(scan.attrs["out_axes"]), list(scan.types)
