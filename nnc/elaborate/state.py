@@ -137,7 +137,7 @@ def _first_declaration(
 def _initial(cx: Context, expr: Any, path: str, type: TensorType, scope: Scope) -> Graph:
     """`initial_value`, as one graph for all entries where it is the same."""
     known = cx.world.initial
-    named = _named_alone(expr, scope), type
+    named = _named_alone(expr, scope), _stacked(cx, type)
     if named in known:
         return known[named]
     made = initial_value(cx, expr, path, type, scope)

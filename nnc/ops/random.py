@@ -79,6 +79,7 @@ define(
     "stream_tags",
     infer=_stream_tags_infer,
     evaluate=streams.stream_tags,
+    zero_gradient=True,
     doc="The tags (u64) of the streams of `path`, whose stars stand for numbers below `sizes`.",
 )
 

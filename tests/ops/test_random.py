@@ -12,7 +12,7 @@ from nnc.ir.interpret import interpret
 from nnc.ir.types import TensorType
 from nnc.ops.random import bernoulli_mask, normal, uniform01
 from nnc.ops.registry import OpError
-from nnc.random import bits32
+from nnc.random import bits32, tag
 
 U64 = TensorType("u64")
 WORDS = bits32(7, "net.dropout_0", 2, 3, 4, 5, count=60)
@@ -57,3 +57,19 @@ def test_what_names_a_draw_is_u64() -> None:
     attrs: dict[str, Any] = {"path": "p", "ordinal": 0, "shape": (2,)}
     with pytest.raises(OpError, match="the step of a random draw is a u64 scalar, not i32"):
         builder.emit("random_bits", seed, step, seed, seed, **attrs)
+
+
+def test_a_draw_with_a_tag_is_of_the_stream_with_its_number() -> None:
+    builder = Builder(Graph())
+    tags = builder.emit("stream_tags", path="dropout/net.layer_0.*.mix.*", sizes=(2, 3))
+    builder.graph.outputs = {"tags": tags.value}
+    found = interpret(builder.graph, [])["tags"]
+    assert found.shape == (2, 3)
+    assert found[1, 2] == tag("dropout/net.layer_0.1.mix.2")
+    words = bits32(7, int(found[1, 2]), 2, 3, count=5)
+    np.testing.assert_array_equal(words, bits32(7, "dropout/net.layer_0.1.mix.2", 2, 3, count=5))
+
+
+def test_stars_and_sizes_are_as_many() -> None:
+    with pytest.raises(OpError, match=r"`a\.\*` has 1 stars, and 2 sizes are given"):
+        Builder(Graph()).emit("stream_tags", path="a.*", sizes=(2, 3))
