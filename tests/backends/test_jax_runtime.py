@@ -53,4 +53,4 @@ def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.Monkey
         raise jax.errors.JaxRuntimeError("No such compile option")
 
     monkeypatch.setattr(jax, "jit", refuse)
-    assert xla_options.__wrapped__() == {"xla_allow_excess_precision": False}
+    assert not any("ynn" in name for name in xla_options.__wrapped__())
