@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from nnc.emit.dialect import Dialect, Helper
@@ -39,15 +39,16 @@ def start(
     graph: Graph,
     targets: Iterable[Value],
     parameters: Iterable[str] = (),
+    keywords: Collection[str] = (),
     printing: type[Printer] = Printer,
 ) -> tuple[Printer, list[Node]]:
     """A printer whose inputs are bound, and the nodes it has to print."""
     targets = list(targets)
     nodes = needed(graph, targets)
-    taken = {*context.dialect.taken, *parameters, *map(size_name, sizes_in(graph))}
+    taken = {*context.dialect.taken, *parameters, *keywords, *map(size_name, sizes_in(graph))}
     names = Names(taken, context.prefix)
     printer = printing(graph, context.dialect, names, context.helper, Body())
-    bind_inputs(printer, graph, {node.id for node in nodes})
+    bind_inputs(printer, graph, {node.id for node in nodes}, keywords)
     printer.count(nodes, targets)
     return printer, nodes
 
@@ -76,7 +77,7 @@ def step_function(context: Context, step: Step, name: str) -> str:
     holes = [hole for loop in loops for member in loop.members for hole in member.holes]
     shared = [value for loop in loops for value in loop.shared]
     targets = [*results.values(), *holes, *straight.values(), *shared]
-    printer, nodes = start(context, graph, targets, (), context.dialect.step_printer())
+    printer, nodes = start(context, graph, targets, printing=context.dialect.step_printer())
     for title, members in sections(graph, nodes):
         printer.body.section(title)
         printer.print(members)
@@ -162,14 +163,23 @@ def plain_function(context: Context, graph: Graph, parameters: str, doc: str) ->
 
 # ---------------------------------------------------------------- inference
 def forward_function(context: Context, forward: Forward, name: str) -> str:
-    """`name(state, x, ...)`: an array, or a dictionary for a record."""
+    """`name(state, x, ...)`: an array, or a dictionary for a record.
+
+    What draws has the scalars that tell draws apart as keywords, 0 where they are not given.
+    """
     graph = forward.graph
+    used = {node.id for node in needed(graph, graph.outputs.values())}
+    scalars = [
+        graph.node(id).attrs["name"]
+        for id in graph.inputs
+        if graph.node(id).attrs["kind"] == "scalar" and id in used
+    ]
     arguments = [
         argument_name(graph.node(id).attrs["name"], context.dialect)
         for id in graph.inputs
         if graph.node(id).attrs["kind"] == "argument"
     ]
-    printer, nodes = start(context, graph, graph.outputs.values(), arguments)
+    printer, nodes = start(context, graph, graph.outputs.values(), arguments, scalars)
     line = len(printer.body.lines)
     printer.print(nodes)
     if list(graph.outputs) == ["output"]:
@@ -180,4 +190,11 @@ def forward_function(context: Context, forward: Forward, name: str) -> str:
     bind_sizes(printer, line)
     doc = f"`{forward.name}` of its arguments, as in evaluation."
     decorators = context.dialect.decorators.get("forward", ())
-    return definition(f"{name}({', '.join(['state', *arguments])})", doc, printer.body, decorators)
+    parameters = [
+        "state",
+        *arguments,
+        *(f"{argument_name(name, context.dialect)}=0" for name in scalars),
+    ]
+    if scalars:
+        parameters.insert(-len(scalars), "*")
+    return definition(f"{name}({', '.join(parameters)})", doc, printer.body, decorators)

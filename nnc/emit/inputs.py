@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from nnc.emit.dialect import Dialect
 from nnc.emit.expressions import Expr, is_symbol, size_name
@@ -23,14 +23,16 @@ DICTIONARIES = {
 }
 
 
-def bind_inputs(printer: Printer, graph: Graph, used: set[int]) -> None:
-    """Give each used input a variable of its own."""
+def bind_inputs(
+    printer: Printer, graph: Graph, used: set[int], keywords: Collection[str] = ()
+) -> None:
+    """Give each used input a variable of its own; `keywords` are scalars that are parameters."""
     nodes = [graph.node(id) for id in graph.inputs]
     wishes = wishes_for(nodes, printer.names.prefix)
     for kind in ("batch", "accumulator", "argument", "state", "scalar"):
         for node in nodes:
             if node.attrs["kind"] == kind and node.id in used:
-                bind_input(printer, node, wishes[node.id])
+                bind_input(printer, node, wishes[node.id], keywords)
 
 
 def wishes_for(nodes: Iterable[Node], prefix: str) -> dict[int, str]:
@@ -49,13 +51,20 @@ def _own_name(name: str) -> str:
     return name.rsplit("/", 1)[-1] if name.startswith("@scale/") else name
 
 
-def bind_input(printer: Printer, node: Node, wish: str) -> None:
+def bind_input(printer: Printer, node: Node, wish: str, keywords: Collection[str]) -> None:
     kind, name = node.attrs["kind"], node.attrs["name"]
     value = Value(node.id)
     if kind == "argument":
         printer.bind(value, Expr(argument_name(name, printer.dialect)))
         return
-    source = f"{DICTIONARIES[kind]}[{string(name)}]"
+    if kind == "scalar" and name in keywords:
+        parameter = argument_name(name, printer.dialect)
+        if printer.dialect.scalar(parameter, node.type.dtype).text == parameter:
+            printer.bind(value, printer.dialect.scalar(parameter, node.type.dtype))
+            return
+        source = parameter
+    else:
+        source = f"{DICTIONARIES[kind]}[{string(name)}]"
     variable = printer.names.new(wish)
     is_scalar = kind == "scalar"
     expr = printer.dialect.scalar(source, node.type.dtype) if is_scalar else Expr(source)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import nnc
 from nnc.cli import main
 from nnc.random import bits32, permutation
 from nnc.train.checkpoint import LAST, load
@@ -162,3 +163,42 @@ def test_the_hashes_are_those_of_draws_made_by_hand() -> None:
     assert {name: digest(values) for name, values in initial().items()} == INITIAL
     for steps, hashes in DRAWN.items():
         assert {name: digest(values) for name, values in drawn(steps - 1).items()} == hashes
+
+
+# ---------------------------------------------------------------- inference
+NOISY = """language 1
+
+data d {
+  x: f32[N, 3] = csv("d.csv", columns = 0..3)
+  batch = 4
+}
+
+block Noisy()(x: f32[N, D]) -> f32[N, D] {
+  param w: f32[D] = zeros()
+  return x * w + normal_like(x)
+}
+
+train fit {
+  let net   = Noisy()
+  loss      = mean(net(d.x))
+  optimizer = SGD(0.1)
+  steps     = 1
+}
+"""
+
+
+def test_a_net_that_draws_in_inference_draws_the_same_everywhere(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "d.csv", np.zeros((4, 3)), delimiter=",")
+    (tmp_path / "noisy.nn").write_text(NOISY)
+    program, x = nnc.load(tmp_path / "noisy.nn"), np.zeros((5, 3), np.float32)
+    drawn = {}
+    for backend in ("numpy", "jax", "torch"):
+        model = program.compile(backend)
+        state, forward = model.init(), model.module.forward
+        arguments = model.native({"x": x})
+        drawn[backend] = np.asarray(forward(state, **arguments))
+        other = np.asarray(forward(state, **arguments, seed=3, draw=1))
+        assert not np.any(other == drawn[backend])
+        np.testing.assert_array_equal(np.asarray(model.predict(state, x)), drawn[backend])
+    np.testing.assert_allclose(drawn["jax"], drawn["numpy"], rtol=1e-6)
+    np.testing.assert_allclose(drawn["torch"], drawn["numpy"], rtol=1e-6)
