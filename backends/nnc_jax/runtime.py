@@ -74,9 +74,8 @@ def keep_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        trim, mmap, arenas = -1, -3, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX
-        for parameter, value in ((trim, 2**31 - 1), (mmap, 2**31 - 1), (arenas, 1)):
-            mallopt(parameter, value)
+        for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            mallopt(threshold, 2**31 - 1)
 
 
 def from_numpy(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
