@@ -15,6 +15,7 @@ from nnc.backend import Backend
 from nnc.commands.output import print_diagnostics, print_remarks
 from nnc.commands.tables import print_table
 from nnc.elaborate import load
+from nnc.ir.program import Remat, Training
 from nnc.language.diagnostics import NncError
 from nnc.passes.pipeline import Pipeline, select
 from nnc.verify import Report, problems, verify
@@ -32,6 +33,14 @@ PRECISIONS = ("f32", "f64")
 MOST_WEIGHTS = 30
 
 
+def without_budgets(training: Training) -> None:
+    """Steps that have to fit some memory recompute what they can, as float64 may not fit it."""
+    for phase in training.phases:
+        for step in phase.steps:
+            if step.remat is not None and step.remat.budget is not None:
+                step.remat = Remat("full")
+
+
 def run(args: argparse.Namespace) -> int:
     chosen = _backends(args.backends)
     program = load(args.file, overrides=dict(args.set))
@@ -42,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
         for name in names or [None]
     ]
     for training in trainings:
+        without_budgets(training)
         print_remarks(training.remarks)
     console = Console(file=sys.stderr)
     reports = []
