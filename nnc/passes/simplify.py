@@ -249,6 +249,20 @@ def scale_of_choice(builder: Builder, node: Node, operands: tuple[Tensor, ...]) 
     return None
 
 
+@rule("neg")
+def negative_of_scaled(builder: Builder, node: Node, operands: tuple[Tensor, ...]) -> Tensor | None:
+    """-(x * c) is x * -c for a number c."""
+    product = made_by(operands[0], "mul")
+    if product is None or not node.type.is_float or not is_read_once(operands[0]):
+        return None
+    left, right = (builder.tensor(value) for value in product.operands)
+    for x, factor in ((left, right), (right, left)):
+        number = splat(builder.graph, factor.value)
+        if number is not None:
+            return x * -float(number)
+    return None
+
+
 @rule("div")
 def divide_by_power_of_two(
     builder: Builder, node: Node, operands: tuple[Tensor, ...]

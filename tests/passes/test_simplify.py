@@ -89,6 +89,10 @@ ALGEBRA: dict[str, tuple[Make, Make]] = {
     "a square": (lambda x, y: x**2.0 - y, lambda x, y: x * x - y),
     "a reciprocal": (lambda x, y: x**-1.0 - y, lambda x, y: 1.0 / x - y),
     "division by 2^k": (lambda x, y: x / 8.0 - y, lambda x, y: x * 0.125 - y),
+    "a number takes the sign": (
+        lambda x, y: (x - y) * 0.3 * y + -((x * 0.5) * y) * 1.0 - -(y * -0.25),
+        lambda x, y: (x - y) * 0.3 * y - (x * 0.5) * y - y * 0.25,
+    ),
     "one branch": (lambda x, y: (x > y).where(x, x), lambda x, y: x),
     "not, in a condition": (
         lambda x, y: (x > y).emit("not").where(x, y),
