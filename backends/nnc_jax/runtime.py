@@ -74,8 +74,9 @@ def keep_memory() -> None:
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
-        for threshold in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            mallopt(threshold, 2**31 - 1)
+        trim, mmap, arenas = -1, -3, -8  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX
+        for parameter, value in ((trim, 2**31 - 1), (mmap, 2**31 - 1), (arenas, 1)):
+            mallopt(parameter, value)  # what a thread has of its own ends at 64 MB
 
 
 def from_numpy(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:
