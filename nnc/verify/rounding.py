@@ -68,7 +68,7 @@ EXACT = frozenset((
     "iota", "size", "neg", "abs", "sign", "floor", "ceil", "round", "maximum", "minimum",
     "floordiv", "where", "bitcast", "reshape", "transpose", "broadcast", "slice", "pad", "reverse",
     "concat", "window", "dynamic_slice", "dynamic_update", "take", "take_along", "max", "min",
-    "stop_gradient", "with_gradient", "on_gradient", "barrier",
+    "stop_gradient", "with_gradient", "on_gradient",
 ))  # fmt: skip
 
 #: errors in units of u |y|; 1 for what is in no table here

@@ -16,11 +16,11 @@ from nnc.ir.types import TensorType, dtype_of
 from nnc.ir.verify import verify
 from nnc.ops.registry import OPS
 from tests.gradcheck import normal
-from tests.ops import cases_elementwise, cases_nn
+from tests.ops import cases_control, cases_elementwise, cases_nn
 from tests.ops.bodies import decompose, evaluate
 from tests.ops.test_conv import Convolution, convolutions
 
-CASES = [*cases_nn.CASES, *cases_elementwise.CASES]
+CASES = [*cases_nn.CASES, *cases_elementwise.CASES, *cases_control.CASES]
 COMPOSITES = sorted(name for name, op in OPS.items() if op.composite)
 
 

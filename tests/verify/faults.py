@@ -188,8 +188,7 @@ MISSPELT = (
     Misspelt("last_of_ties", "ties", Site("max_pool", "max_pool"),
              "where=view > y", "where=view >= y"),
     Misspelt("rows_written_once", "lstm", Site("scatter_add", "Embedding"),
-             "np.add.at(np.moveaxis(result, axis, 0), index, rows)",
-             "np.moveaxis(result, axis, 0)[index] = rows"),
+             "np.add.reduceat(part, starts, axis=0)", "part[starts]"),
     Misspelt("softmax_not_normalized", "attention", Site("attention", "MultiHeadAttention"),
              "y /= y.sum(axis=axis, keepdims=True)", "y /= y.sum()"),
 )  # fmt: skip

@@ -85,12 +85,15 @@ def halves(x: Tensor, axis: int, size: int) -> tuple[Tensor, Tensor]:
 
 
 def in_another_order(builder: Builder, node: Node, xs: list[Tensor]) -> Tensor | None:
-    """(a * b) * c as a * (b * c)."""
-    inner = builder.graph.producer(xs[0].value)
-    if inner.op != "mul":
-        return None
-    a, b = (builder.tensor(value) for value in inner.operands)
-    return a * (b * xs[1])
+    """(a * b) * c as a * (b * c), and a * (b * c) as (a * b) * c."""
+    left, right = (builder.graph.producer(x.value) for x in xs)
+    if left.op == "mul":
+        a, b = (builder.tensor(value) for value in left.operands)
+        return a * (b * xs[1])
+    if right.op == "mul":
+        b, c = (builder.tensor(value) for value in right.operands)
+        return (xs[0] * b) * c
+    return None
 
 
 def by_reciprocal(builder: Builder, node: Node, xs: list[Tensor]) -> Tensor | None:

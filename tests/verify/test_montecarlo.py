@@ -46,7 +46,7 @@ def test_every_op_has_a_size() -> None:
         "add", "sub", "mul", "rem", "cast", "const", "input",
         "eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "not", "is_finite",
         "shift_left", "shift_right", "argmax", "argmin", "argsort", "random_bits", "orthogonal",
-        "scan", "call", "gradient",
+        "scan", "call", "gradient", "stream_tags",
     }  # fmt: skip
     core = {name for name, op in OPS.items() if not op.composite}
     assert core == EXACT | RELATIVE.keys() | SUMS.keys() | once
