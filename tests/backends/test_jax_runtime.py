@@ -20,12 +20,13 @@ def test_a_compiled_function_may_be_a_part_of_another() -> None:
     assert jax.jit(lambda x: double({"x": x})["x"] + 1)(jnp.float32(3.0)) == 7.0
 
 
-def test_the_left_factor_of_a_product_is_turned_before_it() -> None:
+@pytest.mark.parametrize(("rows", "left"), [(1024, "transposed(x0)"), (5, "x0.T")])
+def test_the_left_factor_of_a_long_product_is_turned_before_it(rows: int, left: str) -> None:
     def product(x: Tensor, y: Tensor) -> Tensor:
         return x.emit("dot", y, contract=((0,), (0,)), batch=((), ()))
 
-    made = graph(product, TensorType("f64", (5, 3)), TensorType("f64", (5, 2)))
-    assert "transposed(x0) @ x1" in check(made)
+    made = graph(product, TensorType("f64", (rows, 3)), TensorType("f64", (rows, 2)))
+    assert f"{left} @ x1" in check(made)
 
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="what XLA does on a CPU")
