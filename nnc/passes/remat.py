@@ -82,7 +82,7 @@ def too_small(name: str, asked: Remat, peak: Peak, backend: str) -> NncError:
     largest = ", ".join(f"{held.name} ({megabytes(held.bytes)}, {held.place})" for held in values)
     return error(
         "E0437",
-        f"the step `{name}` cannot do with this memory on the backend `{backend}`: the least is "
+        f"the step `{name}` does not fit into this memory on the backend `{backend}`: the least is "
         f"{megabytes(peak.bytes)}",
         asked.place,
         help=f"that is {', '.join(parts)}; beside the state the largest are {largest}",
