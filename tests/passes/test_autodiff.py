@@ -12,6 +12,7 @@ from nnc.ir.interpret import interpret
 from nnc.ir.types import TensorType
 from nnc.ir.verify import verify
 from nnc.passes.autodiff import DifferentiationError, expand_gradients, vjp
+from nnc.passes.pipeline import uncollected
 from tests.gradcheck import normal, numeric_gradient
 from tests.ops.bodies import I32, body, f64, matmul
 
@@ -190,8 +191,9 @@ def test_deep_graphs_take_linear_time_and_no_stack() -> None:
     seconds = []
     for length in (4_000, 16_000):
         builder, x, y = chain(length)
-        start = process_time()
-        (dx,) = vjp(builder, [y], [builder.const(1.0, "f32")], [x])
-        seconds.append(process_time() - start)
+        with uncollected():  # as the compiler works
+            start = process_time()
+            (dx,) = vjp(builder, [y], [builder.const(1.0, "f32")], [x])
+            seconds.append(process_time() - start)
         assert dx is not None
     assert seconds[1] < 12 * seconds[0]
