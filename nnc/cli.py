@@ -11,10 +11,12 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nnc import __version__
 
+#: adds a command: its name, its help, and its module where that is called otherwise
+Command = Callable[..., argparse.ArgumentParser]
 #: the passes of nnc.passes.pipeline, which is not imported to print a help
 PASSES = (
     "recognize", "fold_constants", "simplify", "fold_constants", "loops", "common", "dead_code",
@@ -86,6 +88,13 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(module=module or name)
         return sub
 
+    for group in (_reading, _compiling, _training, _verifying):
+        group(command)
+    return parser
+
+
+def _reading(command: Command) -> None:
+    """Commands that read a program or what is known of the language."""
     check = command("check", "find all errors of programs")
     check.add_argument("files", nargs="+", metavar="FILE")
     check.add_argument("--json", action="store_true", help="print the errors as JSON")
@@ -110,6 +119,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--measure", action="store_true", help="run a few steps and show the memory that they took"
     )
 
+
+def _compiling(command: Command) -> None:
+    """The command that prints source."""
     compile = command("compile", "print a training as standalone source")
     compile.add_argument("file", metavar="FILE")
     _train_name(compile)
@@ -137,6 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="show what each phase and each pass costs and gives (stderr)",
     )
 
+
+def _training(command: Command) -> None:
+    """Commands that train, and use what was trained."""
     train = command("train", "train a program")
     train.add_argument("file", metavar="FILE", nargs="?", help="not needed with --resume")
     _train_name(train)
@@ -172,6 +187,9 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("-o", "--out", metavar="OUT", help="a csv or npz file (default: stdout)")
     _other_backend(predict)
 
+
+def _verifying(command: Command) -> None:
+    """Commands about backends."""
     verify = command("verify", "check that all backends train the same network")
     verify.add_argument("file", metavar="FILE")
     _train_name(verify, "all")
@@ -190,7 +208,6 @@ def build_parser() -> argparse.ArgumentParser:
     _stack_layers(verify)
 
     command("backends", "list the backends that are installed")
-    return parser
 
 
 def _train_name(parser: argparse.ArgumentParser, default: str = "the one") -> None:

@@ -49,13 +49,7 @@ def _axes(read: Read, node: Node) -> Iterable[int]:
 
 def needed(graph: Graph, targets: Iterable[Value]) -> list[Node]:
     """The nodes that must be printed for `targets`, in order of computation."""
-    found: set[int] = set()
-    stack = [value.node for value in targets]
-    while stack:
-        id = stack.pop()
-        if id not in found:
-            found.add(id)
-            stack.extend(read.value.node for read in reads(graph, graph.node(id)))
+    found = behind(graph, targets)
     return just_in_time(graph, [node for node in graph if node.id in found])
 
 
