@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nnc.backend import random_streams
-from nnc.emit import LOOPS, Dialect, Printer
+from nnc.emit import LOOPS, Dialect, Printer, recurrent
 from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop
 from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import kernels, runtime
+from nnc_numpy.recurrent import lstm, lstm_grad
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
 from nnc_numpy.loops import print_scan
@@ -27,6 +28,7 @@ class NumpyDialect(Dialect):
     statements = {  # noqa: RUF012
         **LOOPS,
         "scan": print_scan,
+        **recurrent(lstm, lstm_grad),
         "scatter_add": print_scatter,
         "scatter_add_along": print_scatter_along,
     }
@@ -49,6 +51,8 @@ class NumpyDialect(Dialect):
         kernels.layer_norm_grad,
         kernels.batch_norm,
         kernels.batch_norm_grad,
+        lstm,
+        lstm_grad,
         random_streams.bits64,
         random_streams.tag,
         random_streams.stream_tags,

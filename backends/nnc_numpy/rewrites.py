@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nnc.backend import Rewriter, expansion, splat
+from nnc.backend import Rewriter, expansion, replace_lstms, splat
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import SHORT_FLOATS
+from nnc_numpy.dialect import NUMPY
 from nnc_numpy.masks import is_zero
 from nnc_numpy.narrow import cast_there_and_back, hold_bf16_in_f32, product_in_f32
 
@@ -20,10 +21,12 @@ Rules = dict[str, list[Callable[[Rewriter, Node], Tensor | tuple[Tensor, ...] | 
 
 def rewrite_for_numpy(graph: Graph) -> bool:
     """`rewrite`, and what short floats are in NumPy; True if there was anything to rewrite."""
+    emitters = frozenset({*NUMPY.emitters, *NUMPY.statements})
+    layers = replace_lstms(Rewriter(graph), rewrite_for_numpy, emitters)
     short = rewrite(graph, SHORT)
     narrow = hold_bf16_in_f32(graph)
     several = [rewrite(graph, rules) for rules in (FIRST, SECOND, NARROW, RULES)]
-    return any(several) or short or narrow
+    return any(several) or layers or short or narrow
 
 
 def rewrite(graph: Graph, rules: Rules | None = None) -> bool:
