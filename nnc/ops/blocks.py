@@ -26,14 +26,13 @@ def pool(process: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, cores() - 1))
 
 
-def in_threads(work: Callable[[Any], object], parts: Iterable[Any], least: int = 2) -> None:
+def in_threads(work: Callable[[Any], object], parts: Iterable[Any]) -> None:
     """`work` of each part, on all cores: NumPy holds no lock while it computes.
 
-    A core gets `least` parts or more.  That pays where one takes a hundred microseconds; parts must
-    not depend on each other.
+    That pays where one part takes a hundred microseconds; parts must not depend on each other.
     """
     parts = list(parts)
-    count = min(cores(), len(parts) // least)
+    count = min(cores(), len(parts) // 2)
 
     def run(first: int) -> None:
         for part in parts[first :: max(count, 1)]:
