@@ -201,5 +201,6 @@ EMITTERS: dict[str, Emitter] = {
     "log_sigmoid": copied(),
     "softmax": copied("axis"),
     "log_softmax": copied("axis"),
+    "pick_log_softmax": copied(),
     "logsumexp": copied("axis"),
 }

@@ -14,7 +14,7 @@ FRESH = frozenset((
 #: the same for ops of several results
 SEVERAL = frozenset((
     "gelu_with_slope", "layer_norm", "layer_norm_grad", "batch_norm", "batch_norm_grad",
-    "lstm_grad",
+    "lstm_grad", "pick_log_softmax",
 ))  # fmt: skip
 
 

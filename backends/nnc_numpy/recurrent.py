@@ -13,8 +13,9 @@ Arrays = tuple[np.ndarray, ...]
 def lstm(x: np.ndarray, w: np.ndarray, u: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Arrays]:
     """All h [N, T, H] of an LSTM from zero over x [N, T, D], and what `lstm_grad` uses up."""
     (count, length, width), hidden = x.shape, len(u)
-    signs = np.repeat(np.array([-1, -1, 1, -1], x.dtype), hidden)
-    weights = np.multiply(np.concatenate((u, w, b[None])).T, signs[:, None], order="C")
+    weights = np.empty((4 * hidden, hidden + width + 1), x.dtype)
+    weights[:, :hidden], weights[:, hidden:-1], weights[:, -1] = u.T, w.T, b
+    weights *= np.repeat(np.array([-1, -1, 1, -1], x.dtype), hidden)[:, None]
     column = np.zeros((hidden + width + 1, count), x.dtype)
     h, inputs, column[-1] = column[:hidden], column[hidden:-1], 1
     y = np.empty((count, length, hidden), x.dtype)

@@ -155,6 +155,24 @@ def of_several(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
     return expansion(rewriter, node) if is_short else None
 
 
+def pick_once(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """What is picked of a log_softmax that the gradient reads as a softmax, and that softmax."""
+    graph, axis = rewriter.graph, node.attrs["axis"]
+    logs = graph.producer(node.operands[0])
+    others = [user for user, _ in graph.users(node.operands[0]) if user.id != node.id]
+    is_last = axis == node.type.rank - 1 and equal(node.type.shape[axis], 1) is True
+    if logs.op != "log_softmax" or logs.attrs["axis"] != axis or not is_last:
+        return None
+    if not others or any(user.op != "exp" for user in others) or rewriter.gives_output(logs):
+        return None
+    (x,), (_, index) = rewriter.operands(logs), rewriter.operands(node)
+    picked, y = x.emit("pick_log_softmax", index.reshape(index.shape[:-1]))
+    for user in others:
+        rewriter.replace_node(user, (y,))
+    result: Tensor = picked.reshape(node.type.shape)
+    return result
+
+
 def scattered(rewriter: Rewriter, value: Value) -> Node | None:
     """The node that adds to places of zeros, where `value` is its result."""
     node = rewriter.graph.producer(value)
@@ -234,7 +252,7 @@ def stack_as_read(rewriter: Rewriter, node: Node) -> Tensor | None:
     return None
 
 
-FIRST: Rules = {"sum": [sum_of_scattered]}
+FIRST: Rules = {"sum": [sum_of_scattered], "take_along": [pick_once]}
 SECOND: Rules = {"sub": [add_to_places], "add": [add_to_places]}
 RULES: Rules = {
     "scatter_add_along": [one_place_each],

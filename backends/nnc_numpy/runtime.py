@@ -83,9 +83,10 @@ def packs() -> dict[tuple[str, ...], tuple[np.ndarray, dict[str, np.ndarray]]]:
 
 def zeroed(x: np.ndarray, where: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """`x` with 0 where `where` holds, by its bits: `np.where` takes a branch for each element."""
-    word = f"u{x.itemsize}"
-    bits = np.multiply(x.view(word), ~where, out=None if out is None else out.view(word))
-    return bits.view(x.dtype)
+    result = x.copy() if out is None else out
+    bits = result.view(np.uint32 if x.itemsize == 4 else f"u{x.itemsize}")
+    bits *= ~where
+    return result
 
 
 def runs(index: np.ndarray, rows: int) -> Runs:

@@ -35,7 +35,7 @@ NOUNS = {
 #: the results of ops of several; "" is the noun of the op
 RESULTS = {
     "max_pool": ("", "pooled_index"),
-    "gelu_with_slope": ("", "slope"),
+    "gelu_with_slope": ("", "slope"), "pick_log_softmax": ("picked", "softmax"),
     "layer_norm": ("", "mean", "rstd"), "layer_norm_grad": ("d_x", "d_gain", "d_bias"),
     "batch_norm": ("", "mean", "var"), "batch_norm_grad": ("d_x", "d_gain", "d_bias"),
     "attention": ("", "logsumexp"), "attention_grad": ("d_q", "d_k", "d_v"),
