@@ -10,10 +10,10 @@ from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop
 from nnc.ir.narrow import to_bf16, to_f16
 from nnc_numpy import kernels, runtime
-from nnc_numpy.recurrent import lstm, lstm_grad
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
 from nnc_numpy.loops import print_scan
+from nnc_numpy.recurrent import lstm, lstm_grad
 from nnc_numpy.scatter import print_scatter, print_scatter_along
 from nnc_numpy.updates import print_updates
 

@@ -82,8 +82,8 @@ class InPlacePrinter(Printer):
         for index in range(len(node.types)):
             self.hold(Value(node.id, index))
 
-    def unpack(self, node: Node, expr: Expr, wishes: Sequence[str] = ()) -> None:
-        super().unpack(node, expr, wishes)
+    def unpack(self, node: Node, expr: Expr) -> None:
+        super().unpack(node, expr)
         for index, type in enumerate(node.types):
             if type.rank and self.uses[Value(node.id, index)]:
                 name = self.exprs[Value(node.id, index)].text

@@ -163,7 +163,7 @@ def pick_once(rewriter: Rewriter, node: Node) -> Tensor | None:
     is_last = axis == node.type.rank - 1 and equal(node.type.shape[axis], 1) is True
     if logs.op != "log_softmax" or logs.attrs["axis"] != axis or not is_last:
         return None
-    if not others or any(user.op != "exp" for user in others) or rewriter.gives_output(logs):
+    if not others or any(user.op != "exp" for user in others):
         return None
     (x,), (_, index) = rewriter.operands(logs), rewriter.operands(node)
     picked, y = x.emit("pick_log_softmax", index.reshape(index.shape[:-1]))

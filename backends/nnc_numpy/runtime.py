@@ -82,11 +82,12 @@ def packs() -> dict[tuple[str, ...], tuple[np.ndarray, dict[str, np.ndarray]]]:
 
 
 def zeroed(x: np.ndarray, where: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """`x` with 0 where `where` holds, by its bits: `np.where` takes a branch for each element."""
-    result = x.copy() if out is None else out
-    bits = result.view(np.uint32 if x.itemsize == 4 else f"u{x.itemsize}")
-    bits *= ~where
-    return result
+    """`x` with 0 where `where` holds, by its bits: `np.where` takes a branch for each element.
+
+    `out` is x itself, where its array may be written.
+    """
+    bits = x.view(np.uint32 if x.itemsize == 4 else f"u{x.itemsize}")
+    return np.multiply(bits, ~where, out=None if out is None else bits).view(x.dtype)
 
 
 def runs(index: np.ndarray, rows: int) -> Runs:

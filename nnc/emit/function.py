@@ -195,16 +195,13 @@ class Printer:
             else:
                 self.assign(value, expr)
 
-    def unpack(self, node: Node, expr: Expr, wishes: Sequence[str] = ()) -> None:
+    def unpack(self, node: Node, expr: Expr) -> None:
         """Names for several results, `_` for those that nothing reads."""
         self.place(node)
         targets = []
         for index in range(len(node.types)):
             value = Value(node.id, index)
-            name = "_"
-            if self.uses[value]:
-                own = (self.graph, node, index)
-                name = self.names.new(wishes[index]) if wishes else self.names.of(*own)
+            name = self.names.of(self.graph, node, index) if self.uses[value] else "_"
             self.exprs[value] = Expr(name)
             targets.append(name)
         self.body.add(self.depth, f"{', '.join(targets)} = {expr.text}")

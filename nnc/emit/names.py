@@ -38,6 +38,7 @@ RESULTS = {
     "gelu_with_slope": ("", "slope"), "pick_log_softmax": ("picked", "softmax"),
     "layer_norm": ("", "mean", "rstd"), "layer_norm_grad": ("d_x", "d_gain", "d_bias"),
     "batch_norm": ("", "mean", "var"), "batch_norm_grad": ("d_x", "d_gain", "d_bias"),
+    "lstm_grad": ("d_x", "d_w", "d_u", "d_b"),
     "attention": ("", "logsumexp"), "attention_grad": ("d_q", "d_k", "d_v"),
 }  # fmt: skip
 

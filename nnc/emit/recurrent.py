@@ -44,7 +44,7 @@ def recurrent(lstm: Callable[..., Any], lstm_grad: Callable[..., Any]) -> dict[s
         kept = residual(printer, node)
         given = kept or f"{printer.helper(lstm)}({', '.join(operands)})[1]"
         made = Expr(f"{printer.helper(lstm_grad)}({dy}, {given})")
-        printer.unpack(node, made, ("d_x", "d_w", "d_u", "d_b"))
+        printer.unpack(node, made)
         if kept:
             printer.body.add(printer.depth, f"del {kept}")
 

@@ -1,6 +1,7 @@
 """How emitted source reads: names, comments, loops, brackets."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from nnc.ir.dims import Dim, symbol
 from nnc.ir.graph import Graph
 from nnc.ir.host import HostConst, HostExpr, HostIf, HostOp, HostVar
 from nnc.ir.types import TensorType
+from nnc.passes.pipeline import optimize_training
 from tests.backends.harness import assert_computes, load, source_of
 from tests.backends.programs import digits
 from tests.ops.bodies import cell
 from tests.passes.graphs import graph
+from tests.std.program import training_of
 
 MATRIX = TensorType("f32", (4, 3))
 ROW = TensorType("f32", (3,))
@@ -165,10 +168,10 @@ UPDATE = """
 for p, m, v, grad in updated(state, gradients, "@opt/adamw/m/", "@opt/adamw/v/"):
     m *= 0.9
     m += 0.1 * grad
-    product = grad * grad
-    product *= 0.001
+    product_2 = grad * grad
+    product_2 *= 0.001
     v *= 0.999
-    v += product
+    v += product_2
 """
 UPDATE_OF_FEW = """
 for path, grad in gradients.items():
@@ -177,8 +180,10 @@ for path, grad in gradients.items():
     v = state[f"@opt/adamw/v/{path}"]
     m *= 0.9
     m += 0.1 * grad
+    product_2 = grad * grad
+    product_2 *= 0.001
     v *= 0.999
-    v += 0.001 * (grad * grad)
+    v += product_2
 """
 
 
@@ -194,6 +199,37 @@ def test_few_updates_of_small_arrays_are_made_array_by_array(
     monkeypatch.setattr(updates, "MANY", 1000)
     text = body(backend.emit(digits()), "classify")
     assert UPDATE_OF_FEW.strip("\n") in text
+
+
+DESCENT = """
+language 1
+data d {{
+  x: f32[N, 3] = npz("data.npz", "x")
+  batch = 4
+}}
+block Net()(x: f32[N, D]) -> f32[N, 2] {{
+  param a: f32[2] = zeros()
+  param b: f32[2] = zeros()
+  return (x |> Dense(2)) + {terms}
+}}
+train fit {{
+  let net = Net()
+  loss      = sum(net(d.x)^2)
+  optimizer = SGD(0.1)
+  steps     = 5
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("terms", "update"), [("a + 2 * b", "grad *= 0.1"), ("a + b", "p -= 0.1 * grad")]
+)
+def test_a_gradient_of_one_parameter_alone_is_scaled_in_place(
+    tmp_path: Path, terms: str, update: str
+) -> None:
+    training = training_of(tmp_path, DESCENT.format(terms=terms), x=np.ones((4, 3)))
+    optimize_training(training)
+    assert update in body(backend.emit(training), "step")
 
 
 def test_small_arrays_are_packed_and_stay_packed() -> None:

@@ -40,7 +40,11 @@ LSTM = (normal(2, 3, 2), normal(2, 12), normal(3, 12, seed=1), normal(12))
 
 ACTIVATIONS = ("sigmoid", "softplus", "log_sigmoid", "gelu", "gelu_with_slope", "silu")
 
+LABELS = np.array([[0, 2, 1], [1, 1, 0]], np.int32)
+
 CASES = [
+    Case("pick_log_softmax", (normal(2, 3, 4), LABELS)),
+    Case("pick_log_softmax", (normal(3, 4), LABELS[0]), label="matrix"),
     Case("lstm", LSTM),
     Case("lstm_grad", (normal(2, 3, 3, seed=3), *LSTM)),
     *(Case(op, (X,)) for op in ACTIVATIONS),
