@@ -210,24 +210,25 @@ data d {{
 block Net()(x: f32[N, D]) -> f32[N, 2] {{
   param a: f32[2] = zeros()
   param b: f32[2] = zeros()
-  return (x |> Dense(2)) + {terms}
+  return (x |> Dense(2)) + a + 2 * b
 }}
 train fit {{
   let net = Net()
   loss      = sum(net(d.x)^2)
   optimizer = SGD(0.1)
-  steps     = 5
+  steps     = 5{clip}
 }}
 """
 
 
 @pytest.mark.parametrize(
-    ("terms", "update"), [("a + 2 * b", "grad *= 0.1"), ("a + b", "p -= 0.1 * grad")]
+    ("clip", "update"),
+    [("", "    grad *= 0.1\n    p -= grad"), ("\n  clip_norm = 1.0", "p -= 0.1 * (grad *")],
 )
-def test_a_gradient_of_one_parameter_alone_is_scaled_in_place(
-    tmp_path: Path, terms: str, update: str
+def test_a_gradient_that_the_update_alone_reads_is_scaled_in_place(
+    tmp_path: Path, clip: str, update: str
 ) -> None:
-    training = training_of(tmp_path, DESCENT.format(terms=terms), x=np.ones((4, 3)))
+    training = training_of(tmp_path, DESCENT.format(clip=clip), x=np.ones((4, 3)))
     optimize_training(training)
     assert update in body(backend.emit(training), "step")
 
