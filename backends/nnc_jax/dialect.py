@@ -86,9 +86,8 @@ class JaxDialect(Dialect):
         return runtime.compiled, short.from_numpy, short.to_numpy, *many
 
     def starts(self, training: Training) -> tuple[Callable[..., Any], ...]:
-        large = any(
-            bytes_at_once(step) >= LARGE for phase in training.phases for step in phase.steps
-        )
+        steps = (step for phase in training.phases for step in phase.steps)
+        large = max(map(bytes_at_once, steps), default=0) >= LARGE
         return *super().starts(training), *((runtime.run_in_caller,) if large else ())
 
     @property
