@@ -43,6 +43,8 @@ class NumpyDialect(Dialect):
         runtime.times_blocks,
         runtime.row_sums,
         kernels.sigmoid,
+        kernels.softplus,
+        kernels.log_sigmoid,
         kernels.gelu,
         kernels.gelu_with_slope,
         kernels.layer_norm,

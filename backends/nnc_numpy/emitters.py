@@ -93,9 +93,13 @@ def kernel(function: Callable[..., Any], *attributes: str) -> Emitter:
     return emit
 
 
-def sigmoid(site: Site, node: Node, x: Expr) -> Expr:
-    """Of an array in place."""
-    return (kernel(kernels.sigmoid) if node.type.rank else copied())(site, node, x)
+def of_array(function: Callable[..., Any]) -> Emitter:
+    """`kernel` for arrays; a number, which has no place to work in, gets what defines the op."""
+
+    def emit(site: Site, node: Node, x: Expr) -> Expr:
+        return (kernel(function) if node.type.rank else copied())(site, node, x)
+
+    return emit
 
 
 EMITTERS: dict[str, Emitter] = {
@@ -187,8 +191,8 @@ EMITTERS: dict[str, Emitter] = {
     "max_pool_grad": copied("shape", *_POOLING),
     "sum_pool": copied(*_POOLING),
     "sum_pool_grad": copied("shape", *_POOLING),
-    "sigmoid": sigmoid,
-    "softplus": copied(),
+    "sigmoid": of_array(kernels.sigmoid),
+    "softplus": of_array(kernels.softplus),
     "gelu": kernel(kernels.gelu),
     "gelu_grad": kernel(kernels.gelu_grad),
     "gelu_with_slope": kernel(kernels.gelu_with_slope),
@@ -196,7 +200,7 @@ EMITTERS: dict[str, Emitter] = {
     "layer_norm_grad": kernel(kernels.layer_norm_grad),
     "batch_norm": kernel(kernels.batch_norm, "eps"),
     "batch_norm_grad": kernel(kernels.batch_norm_grad, "eps"),
-    "log_sigmoid": copied(),
+    "log_sigmoid": of_array(kernels.log_sigmoid),
     "softmax": copied("axis"),
     "log_softmax": copied("axis"),
     "logsumexp": copied("axis"),

@@ -110,6 +110,41 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return y.astype(x.dtype, copy=False)
 
 
+def softplus(x: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), in pieces that stay in the cache."""
+    flat = x.reshape(-1)
+    y = np.empty_like(flat)
+    for start in range(0, flat.size, 32768):
+        part = slice(start, start + 32768)
+        small = np.abs(flat[part])
+        np.negative(small, out=small)
+        np.exp(small, out=small)
+        np.maximum(flat[part], 0, out=y[part])
+        y[part] += log_above_one(small)
+    return y.reshape(x.shape)
+
+
+def log_sigmoid(x: np.ndarray) -> np.ndarray:
+    """log(sigmoid(x)) = -softplus(-x)."""
+    y = softplus(-x)
+    return np.negative(y, out=y)
+
+
+def log_above_one(x: np.ndarray) -> np.ndarray:
+    """log(1 + x) for x in [0, 1], in the place of x.
+
+    NumPy's `log1p` of float32 goes element by element.  With u = 1 + x as it rounds, the logarithm
+    of u lacks (x - (u - 1)) / u, as in the log1p of fdlibm (Sun Microsystems 1993).
+    """
+    if x.dtype != np.float32:
+        return np.log1p(x, out=x)
+    u = x + 1
+    x -= u - 1
+    x /= u
+    x += np.log(u, out=u)
+    return x
+
+
 def gelu(x: np.ndarray) -> np.ndarray:
     """x P(x), P the distribution function of a standard normal."""
     return gelu_with_slope(x)[0]
