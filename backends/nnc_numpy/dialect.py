@@ -9,7 +9,7 @@ from nnc.emit import LOOPS, Dialect, Printer
 from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop
 from nnc.ir.narrow import to_bf16, to_f16
-from nnc_numpy import kernels, runtime
+from nnc_numpy import attention, kernels, runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
 from nnc_numpy.loops import print_scan
@@ -51,6 +51,10 @@ class NumpyDialect(Dialect):
         kernels.layer_norm_grad,
         kernels.batch_norm,
         kernels.batch_norm_grad,
+        attention.attention,
+        attention.attention_grad,
+        attention.attention_with_weights,
+        attention.attention_weights_grad,
         random_streams.bits64,
         random_streams.tag,
         random_streams.stream_tags,

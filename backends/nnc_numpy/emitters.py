@@ -38,12 +38,13 @@ from nnc.emit.spellings import (
 )
 from nnc.ir.graph import Node
 from nnc.ir.narrow import to_bf16, to_f16
-from nnc_numpy import kernels, runtime
+from nnc_numpy import attention, kernels, runtime
 from nnc_numpy.dot import dot
 from nnc_numpy.masks import choice
 from nnc_numpy.scatter import add_one_by_one, take, take_along
 
 _GEOMETRY = ("stride", "dilation", "low", "high", "groups")
+_ATTENTION = ("scale", "causal")
 _POOLING = ("size", "stride", "low", "high")
 _WINDOW = ("axes", "size", "stride", "dilation")
 
@@ -203,6 +204,10 @@ EMITTERS: dict[str, Emitter] = {
     "batch_norm": kernel(kernels.batch_norm, "eps"),
     "batch_norm_grad": kernel(kernels.batch_norm_grad, "eps"),
     "log_sigmoid": of_array(kernels.log_sigmoid),
+    "attention": kernel(attention.attention, *_ATTENTION),
+    "attention_grad": kernel(attention.attention_grad, *_ATTENTION),
+    "attention_with_weights": kernel(attention.attention_with_weights, *_ATTENTION),
+    "attention_weights_grad": kernel(attention.attention_weights_grad, *_ATTENTION),
     "softmax": copied("axis"),
     "log_softmax": copied("axis"),
     "logsumexp": copied("axis"),
