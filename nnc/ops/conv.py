@@ -38,11 +38,13 @@ from nnc.ops.spatial import (
     unpadded,
 )
 from nnc.ops.winograd import (
+    correlated_sums,
     filter_of_sums,
     filter_sums,
     input_sums,
     output_of_sums,
     output_sums,
+    times_sums,
 )
 
 if TYPE_CHECKING:
@@ -144,7 +146,8 @@ def _conv(
         sums = filter_sums(w)
 
         def convolve_tiles(part: slice) -> None:
-            output_of_sums(input_sums(pad_array(x[part], low, high)) @ sums, y[part])
+            products = times_sums(input_sums(pad_array(x[part], low, high)), sums)
+            output_of_sums(products, y[part])
 
         in_threads(
             convolve_tiles, _parts(x.shape[0], 4 * prod(out) * (per_group + features) * x.itemsize)
@@ -237,8 +240,8 @@ def _conv_filter_grad(
 
         def correlate_tiles(number: int) -> None:
             part = parts[number]
-            left = input_sums(pad_array(x[part], low, high)).swapaxes(-1, -2)
-            np.matmul(left, output_sums(dy[part]), out=products[number])
+            left = input_sums(pad_array(x[part], low, high))
+            products[number] = correlated_sums(left, output_sums(dy[part]))
 
         in_threads(correlate_tiles, range(len(parts)))
         return filter_of_sums(np.add.reduce(products))
@@ -258,9 +261,11 @@ def _conv_filter_grad(
 
 
 def _has_tiles(filter: Ints, out: Ints, stride: Ints, dilation: Ints) -> bool:
-    """Whether tiles of 2 x 2 outputs take fewer products, and enough of them that it pays."""
+    """Whether tiles of 2 x 2 outputs take fewer products, of channels so many that it pays, and so
+    few that the products are still of a good size in one thread."""
     is_plain = filter[:-2] == (3, 3) and set(stride) == set(dilation) == {1}
-    return is_plain and min(filter[-2:]) >= 64 and not any(count % 2 for count in out)
+    is_much = min(filter[-2:]) >= 64 and prod(filter[-2:]) <= 8192
+    return is_plain and is_much and not any(count % 2 for count in out)
 
 
 def _runs(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints) -> np.ndarray:

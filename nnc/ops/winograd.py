@@ -9,6 +9,8 @@ Copied into emitted files as it stands, so it depends on NumPy and Python alone.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 
@@ -53,6 +55,28 @@ def _tile_sums(tile: tuple[np.ndarray, ...], out: np.ndarray) -> None:
     np.add(second, third, out=out[1])
     np.subtract(third, second, out=out[2])
     np.subtract(second, fourth, out=out[3])
+
+
+def times_sums(sums: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """[16, N, C] @ [16, C, O] in products that OpenBLAS computes in one thread."""
+    products = np.empty((*sums.shape[:2], factors.shape[-1]), sums.dtype)
+    for rows in short_slices(sums.shape[1], factors.shape[1] * factors.shape[2]):
+        np.matmul(sums[:, rows], factors, out=products[:, rows])
+    return products
+
+
+def correlated_sums(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """[16, N, C]^T @ [16, N, O] in such products."""
+    total = np.zeros((len(x), x.shape[-1], y.shape[-1]), x.dtype)
+    for rows in short_slices(x.shape[1], x.shape[-1] * y.shape[-1]):
+        total += x[:, rows].swapaxes(-1, -2) @ y[:, rows]
+    return total
+
+
+def short_slices(rows: int, terms: int) -> Iterator[slice]:
+    """All rows, as many at a time as have 2^18 terms in a product that has `terms` for each."""
+    count = 1 << (max(1, 2**18 // terms).bit_length() - 1)
+    return (slice(start, start + count) for start in range(0, rows, count))
 
 
 def output_of_sums(products: np.ndarray, y: np.ndarray) -> None:
