@@ -9,7 +9,7 @@ from nnc.emit import LOOPS, Dialect, Printer, recurrent
 from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop
 from nnc.ir.narrow import to_bf16, to_f16
-from nnc_numpy import kernels, runtime
+from nnc_numpy import attention, kernels, runtime
 from nnc_numpy.emitters import EMITTERS
 from nnc_numpy.inplace import InPlacePrinter
 from nnc_numpy.loops import print_scan
@@ -45,6 +45,8 @@ class NumpyDialect(Dialect):
         runtime.times_blocks,
         runtime.row_sums,
         kernels.sigmoid,
+        kernels.softplus,
+        kernels.log_sigmoid,
         kernels.gelu,
         kernels.gelu_with_slope,
         kernels.layer_norm,
@@ -53,6 +55,10 @@ class NumpyDialect(Dialect):
         kernels.batch_norm_grad,
         lstm,
         lstm_grad,
+        attention.attention,
+        attention.attention_grad,
+        attention.attention_with_weights,
+        attention.attention_weights_grad,
         random_streams.bits64,
         random_streams.tag,
         random_streams.stream_tags,

@@ -149,6 +149,31 @@ def with_slope(rewriter: Rewriter, node: Node) -> Tensor | None:
     return result
 
 
+def by_weights(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
+    """The gradient of an attention of this graph, by the weights that are computed with it."""
+    dy, *operands, y, logsumexp = rewriter.operands(node)
+    if rewriter.graph.producer(logsumexp.value).op != "attention":
+        return None
+    q, *others = operands
+    _, p = q.emit("attention_with_weights", *others, **node.attrs)
+    return tuple(dy.emit("attention_weights_grad", *operands, y, p, **node.attrs))
+
+
+def with_weights(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
+    """An attention whose weights are needed too."""
+    graph = rewriter.graph
+    y, logsumexp = Value(node.id), Value(node.id, 1)
+    gradients = {"attention_grad", "attention_weights_grad"}
+    users = {user.op for user, _ in graph.users(y)}
+    if rewriter.is_output(logsumexp) or not gradients & users:
+        return None
+    if any(user.op not in gradients for user, _ in graph.users(logsumexp)):
+        return None
+    q, *others = rewriter.operands(node)
+    mixed, _ = q.emit("attention_with_weights", *others, **node.attrs)
+    return mixed, rewriter.builder.tensor(logsumexp)
+
+
 def of_several(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
     """Composites of short floats in their parts, each of which rounds."""
     is_short = any(type.dtype in SHORT_FLOATS for type in node.types)
@@ -261,10 +286,12 @@ RULES: Rules = {
     "dot": [stack_as_read],
     "gelu": [with_slope],
     "gelu_grad": [by_slope],
+    "attention": [with_weights],
+    "attention_grad": [by_weights],
 }
 SHORT: Rules = {
     op: [of_several]
-    for name in ("gelu", "layer_norm", "batch_norm")
+    for name in ("gelu", "layer_norm", "batch_norm", "attention")
     for op in (name, f"{name}_grad")
 }
 NARROW: Rules = {

@@ -18,10 +18,12 @@ from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import Dim, symbol
 from nnc.ir.graph import Graph
 from nnc.ir.host import HostConst, HostExpr, HostIf, HostOp, HostVar
+from nnc.ir.reverse import vjp
 from nnc.ir.types import TensorType
 from nnc.passes.pipeline import optimize_training
 from tests.backends.harness import assert_computes, load, source_of
 from tests.backends.programs import digits
+from tests.gradcheck import normal
 from tests.ops.bodies import cell
 from tests.passes.graphs import graph
 from tests.std.program import training_of
@@ -343,3 +345,27 @@ def test_a_branch_not_taken_is_not_computed() -> None:
     scalars = load(scalars_function({"lr": HostOp("mul", (safe, HostConst(2.0)))}, "scalars"))
     assert scalars["scalars"](0, 0, 0, 0) == {"lr": 0.0}
     assert scalars["scalars"](4, 0, 0, 0) == {"lr": 0.5}
+
+
+def test_attention_keeps_its_weights_for_the_gradient() -> None:
+    """Once, in views of the heads; where only the result is wanted, it keeps none."""
+    head = TensorType("f64", (3, 2, 5, 4))
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mixed: Tensor = q.emit("attention", k, v, scale=0.5, causal=True)[0]
+        return mixed
+
+    arrays = [normal(*head.shape, seed=seed) for seed in range(4)]
+    assert "= attention(" in assert_computes(graph(attend, head, head, head), arrays[:3], 1e-12)
+
+    def gradients(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> Tensor:
+        dq, dk, dv = vjp(q.builder, [attend(q, k, v)], [dy], [q, k, v])
+        assert dq is not None
+        assert dk is not None
+        assert dv is not None
+        return dq + dk * dv
+
+    source = assert_computes(graph(gradients, *[head] * 4), arrays, 1e-12)
+    assert source.count("= attention_with_weights(") == 1
+    assert source.count("= attention_weights_grad(") == 1
+    assert "_softmax" not in source
