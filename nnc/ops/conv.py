@@ -23,7 +23,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from nnc.ir.dims import equal
 from nnc.ir.types import TensorType, same_shape
-from nnc.ops.blocks import cores, in_threads, narrow_times_narrow, times_narrow
+from nnc.ops.blocks import in_threads, narrow_times_narrow, times_narrow
 from nnc.ops.registry import OpError, family
 from nnc.ops.spatial import (
     Dims,
@@ -63,12 +63,12 @@ def _windows(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints)
 
 
 def _parts(samples: int, size: int) -> Iterator[slice]:
-    """All samples, as many at a time as have windows of `size` bytes each that fit the cache, and
-    at most so many that each core gets two parts.
+    """All samples, as many at a time as have windows of `size` bytes each that fit the cache.
 
-    That is a power of two, so that `short_runs` finds a divisor.
+    That is a power of two, so that `short_runs` finds a divisor; and at most an eighth of all, so
+    that there is work for some cores.  Sums over parts are the same on any number of cores.
     """
-    most = min(2**20 // max(size, 1), samples // (2 * cores()))
+    most = min(2**20 // max(size, 1), samples // 8)
     count = 1 << (max(1, most).bit_length() - 1)
     return (slice(start, start + count) for start in range(0, samples, count))
 
