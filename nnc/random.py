@@ -56,7 +56,7 @@ def bits64(
     return stream.random_raw(skip + count)[skip:]
 
 
-def bits32(
+def draw_bits(
     seed: int,
     path: str | int,
     ordinal: int = 0,
@@ -65,12 +65,17 @@ def bits32(
     offset: int = 0,
     *,
     count: int,
+    width: int = 32,
 ) -> np.ndarray:
-    """`count` words of 32 bits, after skipping `offset` of them; the low half of 64 bits first."""
-    skip = offset % 2
-    pairs = (skip + count + 1) // 2 if count >= 0 else count
-    words = bits64(seed, path, ordinal, step, iteration, offset // 2, count=pairs)
-    return words.astype("<u8", copy=False).view("<u4")[skip : skip + count]
+    """`count` words of `width` bits, 16 or 32, after skipping `offset` of them.
+
+    They are parts of words of 64 bits, of which the low one comes first.
+    """
+    parts = 64 // width
+    skip = offset % parts
+    whole = (skip + count + parts - 1) // parts if count >= 0 else count
+    words = bits64(seed, path, ordinal, step, iteration, offset // parts, count=whole)
+    return words.astype("<u8", copy=False).view(f"<u{width // 8}")[skip : skip + count]
 
 
 def permutation(seed: int, path: str, epoch: int, n: int) -> np.ndarray:

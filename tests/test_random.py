@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnc import random
-from nnc.random import bits32, bits64, permutation, tag
+from nnc.random import bits64, draw_bits, permutation, tag
 
 few = settings(max_examples=25, deadline=None)
 counts = st.integers(0, 200)
@@ -82,12 +82,12 @@ def test_the_tag_is_the_head_of_sha256_in_little_endian():
 
 def test_a_64_bit_word_gives_its_low_half_first():
     word = int(bits64(1, "a", count=1)[0])
-    assert bits32(1, "a", count=2).tolist() == [word & 0xFFFFFFFF, word >> 32]
+    assert draw_bits(1, "a", count=2).tolist() == [word & 0xFFFFFFFF, word >> 32]
 
 
 def test_words_are_pinned():
     """These numbers are part of the language: weights of every program depend on them."""
-    assert bits32(0, "init/net.dense_0.w", count=4).tolist() == [
+    assert draw_bits(0, "init/net.dense_0.w", count=4).tolist() == [
         3705395747,
         2259039916,
         2384762764,
@@ -99,8 +99,8 @@ def test_words_are_pinned():
 @few
 @given(offset=counts, count=counts)
 def test_an_offset_skips_words(offset, count):
-    whole = bits32(3, "p", 1, 2, 3, count=offset + count)
-    assert np.array_equal(bits32(3, "p", 1, 2, 3, offset, count=count), whole[offset:])
+    whole = draw_bits(3, "p", 1, 2, 3, count=offset + count)
+    assert np.array_equal(draw_bits(3, "p", 1, 2, 3, offset, count=count), whole[offset:])
     whole = bits64(3, "p", 1, 2, 3, count=offset + count)
     assert np.array_equal(bits64(3, "p", 1, 2, 3, offset, count=count), whole[offset:])
 
@@ -110,11 +110,11 @@ def test_an_offset_skips_words(offset, count):
 def test_chunks_join_to_the_whole(sizes):
     starts = np.cumsum([0, *sizes])
     chunks = [
-        bits32(1, "p", offset=int(start), count=size)
+        draw_bits(1, "p", offset=int(start), count=size)
         for start, size in zip(starts[:-1], sizes, strict=True)
     ]
     joined = np.concatenate([np.zeros(0, np.uint32), *chunks])
-    assert np.array_equal(joined, bits32(1, "p", count=sum(sizes)))
+    assert np.array_equal(joined, draw_bits(1, "p", count=sum(sizes)))
 
 
 @pytest.mark.parametrize(
@@ -122,17 +122,17 @@ def test_chunks_join_to_the_whole(sizes):
 )
 def test_every_part_of_the_name_of_a_draw_changes_it(change):
     name = {"seed": 1, "path": "p"}
-    assert not np.any(bits32(**name, count=64) == bits32(**{**name, **change}, count=64))
+    assert not np.any(draw_bits(**name, count=64) == draw_bits(**{**name, **change}, count=64))
 
 
 def test_types_and_counts():
-    assert bits32(0, "p", count=5).dtype == np.uint32
+    assert draw_bits(0, "p", count=5).dtype == np.uint32
     assert bits64(0, "p", count=5).dtype == np.uint64
-    assert bits32(0, "p", offset=9, count=0).shape == (0,)
+    assert draw_bits(0, "p", offset=9, count=0).shape == (0,)
 
 
 def test_words_are_uniform():
-    drawn = bits32(0, "uniform", count=1_000_000)
+    drawn = draw_bits(0, "uniform", count=1_000_000)
     cells = np.bincount(drawn >> 24, minlength=256)
     chi_square = float(((cells - 1e6 / 256) ** 2).sum() / (1e6 / 256))
     # 255 degrees of freedom: mean 255, standard deviation 22.6; four of them.
@@ -154,27 +154,27 @@ def test_epochs_have_orders_of_their_own():
 @pytest.mark.parametrize("seed", [-1, 2**64, -(2**70)])
 def test_seeds_lie_in_64_bits(seed):
     with pytest.raises(ValueError, match=r"seed must be at least 0 and below 2\^64"):
-        bits32(seed, "p", count=1)
+        draw_bits(seed, "p", count=1)
 
 
 def test_the_greatest_seed_works():
-    assert len(bits32(2**64 - 1, "p", count=3)) == 3
+    assert len(draw_bits(2**64 - 1, "p", count=3)) == 3
 
 
 @pytest.mark.parametrize("name", ["ordinal", "step", "iteration", "offset"])
 def test_other_numbers_lie_there_too(name):
     with pytest.raises(ValueError, match=name):
-        bits32(0, "p", **{name: -1}, count=1)
+        draw_bits(0, "p", **{name: -1}, count=1)
     with pytest.raises(ValueError, match="count"):
-        bits32(0, "p", count=-1)
+        draw_bits(0, "p", count=-1)
 
 
 def test_the_functions_stand_alone_when_copied():
     """Emitted programs carry these sources with three imports."""
     header = "import functools\nimport hashlib\n\nimport numpy as np\n\n"
-    functions = (random.tag, random.bits64, random.bits32, random.permutation)
+    functions = (random.tag, random.bits64, random.draw_bits, random.permutation)
     sources = [inspect.getsource(inspect.unwrap(f)) for f in functions]
     namespace: dict = {}
     exec(header + "\n\n".join(sources), namespace)
-    assert np.array_equal(namespace["bits32"](5, "p", count=9), bits32(5, "p", count=9))
+    assert np.array_equal(namespace["draw_bits"](5, "p", count=9), draw_bits(5, "p", count=9))
     assert np.array_equal(namespace["permutation"](5, "p", 1, 9), permutation(5, "p", 1, 9))

@@ -134,6 +134,8 @@ def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
     counters = [Expr(str(node.attrs["ordinal"])), *places]
     names = ("ordinal", "step", "iteration", "offset")
     options = {name: x.text for name, x in zip(names, counters, strict=True) if x.text != "0"}
+    if node.type.dtype != "u32":
+        options["width"] = node.type.dtype.removeprefix("u")
     name, shape = site.helper(streams.random_words), Expr(dims_text(node.attrs["shape"]))
     stream = xs[4] if xs[4:] else Expr(string(node.attrs["path"]))
     return site.dialect.call(name, shape, replace(seed, weak=""), stream, **options)

@@ -49,22 +49,24 @@ def random_words(
     step: Any = 0,
     iteration: Any = 0,
     offset: Any = 0,
+    width: int = 32,
 ) -> jax.Array:
-    """Random words of 32 bits in `shape`: those of NumPy's Philox, from the stream so named.
+    """Random words of `width` bits in `shape`: those of NumPy's Philox, from the stream so named.
 
-    `path` names the stream, or is its tag.  A block has four words of 64 bits, the low half of each
+    `path` names the stream, or is its tag.  A block has four words of 64 bits, the low part of each
     first; NumPy counts before it draws.
     """
-    count = math.prod(shape)
-    is_whole = isinstance(offset, int) and offset % 8 == 0  # blocks begin where words do
-    blocks = -(-count // 8) if is_whole else -(-(7 + count) // 8)
+    count, share = math.prod(shape), 256 // width
+    is_whole = isinstance(offset, int) and offset % share == 0  # blocks begin where words do
+    blocks = -(-count // share) if is_whole else -(-(share - 1 + count) // share)
     offset = jnp.uint64(offset)
     places = [jnp.uint64(word) for word in (0, iteration, ordinal, step)]
     counter = [jnp.broadcast_to(place, blocks) for place in places]
-    counter[0] = offset // 8 + 1 + jnp.arange(blocks, dtype=jnp.uint64)
+    counter[0] = offset // share + 1 + jnp.arange(blocks, dtype=jnp.uint64)
     place = np.uint64(tag(path)) if isinstance(path, str) else path
     key = [jnp.uint64(seed), jnp.uint64(place)]
     words = jnp.stack(_philox(counter, key), axis=1)
-    halves = jnp.stack([words, words >> 32], axis=2).astype(jnp.uint32)
-    start = 0 if is_whole else offset % 8
-    return lax.dynamic_slice(halves.reshape(-1), (start,), (count,)).reshape(shape)
+    parts = [(words >> shift).astype(f"uint{width}") for shift in range(0, 64, width)]
+    start = 0 if is_whole else offset % share
+    drawn = jnp.stack(parts, axis=2).reshape(-1)
+    return lax.dynamic_slice(drawn, (start,), (count,)).reshape(shape)

@@ -32,7 +32,7 @@ class NumpyDialect(Dialect):
     }
     helpers = (
         runtime.random_bits,
-        runtime.bits32,
+        runtime.draw_bits,
         runtime.updated,
         runtime.pieces,
         runtime.packed,

@@ -62,6 +62,8 @@ def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
         "offset": offset,
     }
     options = {name: x.text for name, x in counters.items() if x.text != "0"}
+    if node.type.dtype != "u32":
+        options["width"] = node.type.dtype.removeprefix("u")
     name, shape = site.helper(runtime.random_bits), Expr(dims_text(node.attrs["shape"]))
     stream = tag[0] if tag else Expr(string(node.attrs["path"]))
     return site.dialect.call(name, shape, replace(seed, weak=""), stream, **options)

@@ -7,7 +7,7 @@ import numpy as np
 
 from nnc.backend import random_streams
 
-bits32 = random_streams.bits32
+draw_bits = random_streams.draw_bits
 stream_tags = random_streams.stream_tags
 Runs = list[tuple[np.ndarray, np.ndarray, np.ndarray | None]]
 
@@ -23,10 +23,11 @@ def random_bits(
     step: int = 0,
     iteration: int = 0,
     offset: int = 0,
+    width: int = 32,
 ) -> np.ndarray:
-    """Random words of 32 bits in `shape`, from the stream that the other arguments name."""
-    count = int(np.prod(shape))
-    return bits32(seed, path, ordinal, step, iteration, offset, count=count).reshape(shape)
+    """Random words of `width` bits in `shape`, from the stream that the other arguments name."""
+    places, count = (ordinal, step, iteration, offset), int(np.prod(shape))
+    return draw_bits(seed, path, *places, count=count, width=width).reshape(shape)
 
 
 def updated(

@@ -13,7 +13,7 @@ from nnc_numpy import NUMPY
 from nnc.emit import Emitter, Expr, Site
 from nnc.ir.graph import Node
 
-UNSIGNED = ("u32", "u64")
+UNSIGNED = ("u16", "u32", "u64")
 
 
 def by_type(emitter: Emitter | None, op: str) -> Emitter:

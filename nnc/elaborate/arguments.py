@@ -109,7 +109,7 @@ def bind_parameters(
             continue
         value = coerce(cx, parameter.type, value, scope, place, what)
         if isinstance(value, Host) and not owner.startswith("`_"):  # helpers have no better name
-            cx.hint_scalar(value, parameter.name)
+            value = value.named(parameter.name)
         scope.define(parameter.name, value, place)
 
 

@@ -27,7 +27,7 @@ from nnc.elaborate.values import (
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import Dim, Poly
 from nnc.ir.graph import Graph, Origin, Value
-from nnc.ir.host import HostConst, HostExpr, HostOp, HostVar, python_text
+from nnc.ir.host import HostConst, HostExpr, HostVar
 from nnc.ir.program import StateEntry
 from nnc.ir.types import TensorType
 from nnc.language import tree
@@ -428,27 +428,19 @@ class Context:
         return self.input(name, TensorType(dtype), "scalar")
 
     def _scalar_name(self, expr: HostExpr) -> str:
-        base = self._hints.get(python_text(expr), "")
-        if not base:
-            base = expr.name if isinstance(expr, HostVar) else "scalar"
+        base = "" if isinstance(expr, HostConst) else expr.name
+        base = base or "scalar"
         name, number = base, 1
         while name in self.inputs:
             number += 1
             name = f"{base}_{number}"
         return name
 
-    @property
-    def _hints(self) -> dict[str, str]:
-        return self.__dict__.setdefault("scalar_hints", {})
-
-    def hint_scalar(self, host: Host, name: str) -> None:
-        """The name that the source uses for a scalar, so that emitted code can."""
-        if isinstance(host.expr, (HostOp,)) or not isinstance(host.expr, (HostConst, HostVar)):
-            self._hints.setdefault(python_text(host.expr), name)
-
     # ------------------------------------------------------------ draws
-    def random_bits(self, span: Span, shape: tuple[Any, ...], what: str) -> Tensor:
-        """32-bit words for the place and application at hand (semantics 11)."""
+    def random_bits(
+        self, span: Span, shape: tuple[Any, ...], what: str, dtype: str = "u32"
+    ) -> Tensor:
+        """Random words for the place and application at hand (semantics 11)."""
         stream = "init" if self.initializing else what
         path = f"{stream}/{self.path}" if self.path else stream
         ordinal = self.draws.get(path, 0)
@@ -469,6 +461,7 @@ class Context:
             path=path,
             ordinal=ordinal,
             shape=tuple(shape),
+            dtype=dtype,
         )
 
     def _stream_tag(self, path: str) -> tuple[Tensor, ...]:

@@ -100,9 +100,7 @@ def evaluate_let(cx: Context, statement: tree.Let, scope: Scope) -> list[tuple[t
         name_by_let(part, name.id, naming, cx.iteration)
         if isinstance(part, TensorValue):
             _name_node(part, name.id)
-        elif isinstance(part, Host):
-            cx.hint_scalar(part, name.id)
-    return pairs
+    return [(name, part.named(name.id) if isinstance(part, Host) else part) for name, part in pairs]
 
 
 def _name_node(value: TensorValue, name: str) -> None:

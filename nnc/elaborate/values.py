@@ -8,13 +8,13 @@ kinds are here.  Binding times (docs/language.md): *static*, *host* (`Host`, per
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Dim, Poly
-from nnc.ir.host import HostExpr
+from nnc.ir.host import HostExpr, HostIf, HostOp
 from nnc.ir.types import TensorType
 from nnc.language import tree
 from nnc.language.tree import Span
@@ -72,6 +72,13 @@ class Host:
 
     expr: HostExpr
     kind: str
+
+    def named(self, name: str) -> Host:
+        """The same under a name, for the source, unless it has one."""
+        expr = self.expr
+        if isinstance(expr, (HostOp, HostIf)) and not expr.name:
+            return Host(replace(expr, name=name), self.kind)
+        return self
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`STEP_scalars`: schedules and bias corrections as Python statements.
 
 A choice becomes an `if` statement, so that only the branch taken is computed and every line is
-short; one that several scalars share is made once.
+short.  What the program has a name for becomes a variable, made once for all scalars that use it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from nnc.emit.layout import string
 from nnc.emit.names import Names, identifier
-from nnc.ir.host import HostExpr, HostIf, HostOp, HostVar, python_text
+from nnc.ir.host import HostConst, HostExpr, HostIf, HostOp, HostVar, python_text
 
 COUNTERS = ("step", "updates", "seed", "draw")
 
@@ -31,13 +31,24 @@ class Writer:
         self, expr: HostExpr, known: dict[HostExpr, str], depth: int, wish: str
     ) -> HostExpr:
         if isinstance(expr, HostOp):
-            args = tuple(self.without_choices(a, known, depth, wish) for a in expr.args)
+            args = tuple(self.in_variables(a, known, depth, wish) for a in expr.args)
             return replace(expr, args=args)
-        if not isinstance(expr, HostIf):
-            return expr
+        return self.in_variables(expr, known, depth, wish)
+
+    def in_variables(
+        self, expr: HostExpr, known: dict[HostExpr, str], depth: int, wish: str
+    ) -> HostExpr:
+        """`expr` where it stands in another one: choices and what has a name are variables."""
+        is_op = isinstance(expr, HostOp)
+        if isinstance(expr, (HostConst, HostVar)) or (is_op and not expr.name):
+            return self.without_choices(expr, known, depth, wish) if is_op else expr
         if expr not in known:
-            name = self.names.new(wish)
-            self.choice(expr, known, depth, name, "if")
+            name = self.names.new(identifier(expr.name) if expr.name else wish)
+            if isinstance(expr, HostIf):
+                self.choice(expr, known, depth, name, "if")
+            else:
+                text = self.expression(expr, known, depth, wish)
+                self.lines.append((depth, f"{name} = {text}"))
             known[expr] = name
         return HostVar(known[expr])
 

@@ -22,6 +22,7 @@ from nnc.emit.expressions import (
 )
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Array, Node
+from nnc.ir.types import INTEGERS
 from nnc.ops.registry import OPS
 
 
@@ -64,7 +65,7 @@ def where(site: Site, node: Node, condition: Expr, x: Expr, y: Expr) -> Expr:
 
 def cast(site: Site, node: Node, x: Expr) -> Expr:
     dtype = node.attrs["dtype"]
-    if x.weak and x.weak not in ("f16", "f32", "f64") and dtype in ("i32", "i64", "u32", "u64"):
+    if x.weak and x.weak not in ("f16", "f32", "f64") and dtype in INTEGERS:
         return replace(x, weak=dtype)  # a Python int is one of any width
     if x.weak:
         return Expr(site.dialect.number(x.text, dtype), size=sized(x))
@@ -207,7 +208,7 @@ def reduction(name: str) -> Emitter:
 
     def emit(site: Site, node: Node, x: Expr) -> Expr:
         dialect, axes = site.dialect, node.attrs["axes"]
-        widened = name in ("sum", "prod") and node.type.dtype in ("i32", "u32")
+        widened = name in ("sum", "prod") and node.type.dtype in ("i32", "u16", "u32")
         dtype = [f"dtype={dialect.dtype(node.type.dtype)}"] if widened else []
         axis = f"axis={axes[0] if len(axes) == 1 else axes}"
         all_axes = [] if node.type.rank == 0 else [axis]

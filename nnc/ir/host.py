@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Number: TypeAlias = "int | float | bool"
@@ -29,8 +29,11 @@ class HostVar:
 
 @dataclass(frozen=True)
 class HostOp:
+    """`name` is what the program calls the result, if anything."""
+
     op: str
     args: tuple[HostExpr, ...]
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class HostIf:
     condition: HostExpr
     then: HostExpr
     orelse: HostExpr
+    name: str = field(default="", compare=False)
 
 
 HostExpr: TypeAlias = "HostConst | HostVar | HostOp | HostIf"

@@ -15,13 +15,14 @@ NUMPY_DTYPES: dict[str, type] = {
     "f64": np.float64,
     "i32": np.int32,
     "i64": np.int64,
+    "u16": np.uint16,
     "u32": np.uint32,
     "u64": np.uint64,
     "bool": np.bool_,
 }
 SHORT_FLOATS = ("bf16", "f16")
 FLOATS = (*SHORT_FLOATS, "f32", "f64")
-INTEGERS = ("i32", "i64", "u32", "u64")
+INTEGERS = ("i32", "i64", "u16", "u32", "u64")
 DTYPES = (*FLOATS, *INTEGERS, "bool")
 
 

@@ -207,7 +207,7 @@ def _infer_round_to(x: TensorType, *, dtype: str) -> TensorType:
     return x
 
 
-_BITS = {"f32": 32, "f64": 64, "i32": 32, "i64": 64, "u32": 32, "u64": 64}
+_BITS = {"f32": 32, "f64": 64, "i32": 32, "i64": 64, "u16": 16, "u32": 32, "u64": 64}
 
 
 def _infer_bitcast(x: TensorType, *, dtype: str) -> TensorType:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 define = family("random")
 
+#: the types that random words may have, and how many bits those are
+WIDTHS = {"u16": 16, "u32": 32}
+
 
 def _random_bits_infer(
     seed: TensorType,
@@ -32,14 +35,17 @@ def _random_bits_infer(
     path: str,
     ordinal: int,
     shape: tuple[Dim, ...],
+    dtype: str = "u32",
 ) -> TensorType:
+    if dtype not in WIDTHS:
+        raise OpError(f"random words are {' or '.join(WIDTHS)}, not {dtype}")
     names = ("seed", "step", "iteration", "offset", "tag")
     if len(tag) > 1:
         raise OpError(f"a random draw has one tag, not {len(tag)}")
     for name, type in zip(names, (seed, step, iteration, offset, *tag), strict=False):
         if type != TensorType("u64"):
             raise OpError(f"the {name} of a random draw is a u64 scalar, not {type}")
-    return TensorType("u32", tuple(shape))
+    return TensorType(dtype, tuple(shape))
 
 
 def _random_bits(
@@ -51,11 +57,11 @@ def _random_bits(
     path: str,
     ordinal: int,
     shape: tuple[int, ...],
+    dtype: str = "u32",
 ) -> np.ndarray:
-    stream = int(tag[0]) if tag else path
-    words = streams.bits32(
-        int(seed), stream, ordinal, int(step), int(iteration), int(offset), count=prod(shape)
-    )
+    stream, count = int(tag[0]) if tag else path, prod(shape)
+    places = ordinal, int(step), int(iteration), int(offset)
+    words = streams.draw_bits(int(seed), stream, *places, count=count, width=WIDTHS[dtype])
     return words.reshape(shape)
 
 
@@ -64,8 +70,8 @@ define(
     infer=_random_bits_infer,
     evaluate=_random_bits,
     zero_gradient=True,
-    doc="u32 words of `shape`, drawn for (seed, path, ordinal, step, iteration), after `offset`; a "
-    "fifth operand is the tag of the stream, for a path with stars.",
+    doc="Words of `shape` (u32, or u16 as `dtype` says), drawn for (seed, path, ordinal, step, "
+    "iteration), after `offset`; a fifth operand is the tag of the stream, for a path with stars.",
 )
 
 
@@ -108,9 +114,15 @@ def normal(bits: Tensor, dtype: str = "f32") -> Tensor:
     return (radius.emit("sqrt") * angle.emit("cos")).cast(dtype)
 
 
-def bernoulli_mask(bits: Tensor, keep_probability: float) -> Tensor:
-    """Bools that are true with `keep_probability`, to 2^-32, from u32 words of the same shape."""
-    threshold = round(keep_probability * 2**32)
-    if threshold >= 2**32:
+def mask_dtype(probability: float) -> str:
+    """The words that tell `probability` from its neighbours: 16 bits where it is not extreme."""
+    return "u16" if 1 / 256 <= probability <= 255 / 256 else "u32"
+
+
+def bernoulli_mask(bits: Tensor, probability: float) -> Tensor:
+    """Bools that are true with `probability`, to half a step of the words `bits` of their shape."""
+    steps = 1 << WIDTHS[bits.dtype]
+    threshold = round(probability * steps)
+    if threshold >= steps:
         return bits.builder.full(True, "bool", bits.shape)
     return bits < threshold

@@ -201,6 +201,7 @@ def reverse_of_reverse(builder: Builder, node: Node, operands: tuple[Tensor, ...
 WIDENING = {
     ("f16", "f32"), ("f16", "f64"), ("bf16", "f32"), ("bf16", "f64"), ("f32", "f64"),
     ("i32", "i64"), ("i32", "f64"), ("u32", "u64"), ("u32", "i64"), ("u32", "f64"),
+    ("u16", "u32"), ("u16", "u64"), ("u16", "i32"), ("u16", "i64"), ("u16", "f32"), ("u16", "f64"),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from nnc_jax import backend
 from nnc_jax.runtime import compiled
 from nnc_jax.streams import random_words
 
-from nnc.random import bits32
+from nnc.random import draw_bits
 from tests.backends.harness import load
 from tests.backends.programs import BATCH, CLASSES, FEATURES, digits
 from tests.backends.test_numpy_ops import assert_clean
@@ -37,12 +37,17 @@ def emitted(source: str) -> dict[str, Any]:
 # ---------------------------------------------------------------- streams
 @pytest.mark.parametrize("counters", [(0, 0, 0, 0), (3, 2**40 + 7, 2**33, 5), (1, 2**63, 0, 2**35)])
 @pytest.mark.parametrize("seed", [0, 7, 2**64 - 1])
-def test_random_words_are_those_of_numpy(seed: int, counters: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize("width", [16, 32])
+def test_random_words_are_those_of_numpy(
+    seed: int, width: int, counters: tuple[int, int, int, int]
+) -> None:
     ordinal, step, iteration, offset = counters
-    wanted = bits32(seed, "dropout/net.a", ordinal, step, iteration, offset, count=21)
+    place = "dropout/net.a", ordinal, step, iteration, offset
+    wanted = draw_bits(seed, *place, count=21, width=width)
 
     def draw(seed: Any, step: Any, iteration: Any, offset: Any) -> Any:
-        return random_words((3, 7), seed, "dropout/net.a", ordinal, step, iteration, offset)
+        place = "dropout/net.a", ordinal, step, iteration, offset
+        return random_words((3, 7), seed, *place, width)
 
     given = (np.uint64(number) for number in (seed, step, iteration, offset))
     found = np.asarray(compiled(draw)(*given))
@@ -56,7 +61,7 @@ draws = compiled(lambda seed, offset: random_words((9,), seed, "a", offset=offse
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**62))
 def test_a_stream_can_be_entered_anywhere(seed: int, offset: int) -> None:
     found = np.asarray(draws(np.uint64(seed), np.uint64(offset)))
-    np.testing.assert_array_equal(found, bits32(seed, "a", offset=offset, count=9))
+    np.testing.assert_array_equal(found, draw_bits(seed, "a", offset=offset, count=9))
 
 
 def test_initial_weights_are_those_of_numpy(emitted: dict[str, Any]) -> None:

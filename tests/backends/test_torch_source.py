@@ -147,17 +147,7 @@ def test_adamw_is_what_a_careful_engineer_writes(tmp_path: Path) -> None:
             "p = [state[path] for path in gradients]",
             'm = [state[f"@opt/step/m/{path}"] for path in gradients]',
             'v = [state[f"@opt/step/v/{path}"] for path in gradients]',
-            "adam_(",
-            "    p,",
-            "    grads,",
-            "    m,",
-            "    v,",
-            "    betas=(0.9, 0.999),",
-            "    rate=lr / correction1,",
-            "    eps=1e-08,",
-            "    correction=correction2,",
-            "    decay=decay,",
-            ")",
+            "adam_(p, grads, m, v, betas=(0.9, 0.999), rate=rate, eps=eps_hat, decay=decay)",
             "",
         ]
     )

@@ -13,7 +13,7 @@ from benchmarks.nnc_steps import Steps
 from benchmarks.prepare import prepare
 from benchmarks.worker import make, read
 from benchmarks.workloads import PROGRAMS, Setup, sizes_of
-from nnc.random import bits32
+from nnc.random import draw_bits
 
 #: `config` values of a small network; two batches, so that batch norm and Adam have a past
 SMALL: dict[str, dict[str, float]] = {
@@ -70,7 +70,7 @@ def test_same_network(
 
 def _normal(shape: tuple[int, int], path: str) -> np.ndarray:
     """The numbers that nnc draws from the stream `path` in step 0 (docs/architecture.md)."""
-    b1, b2 = (bits32(0, path, count=2 * shape[0] * shape[1]).astype(float) * 2.0**-32).reshape(
+    b1, b2 = (draw_bits(0, path, count=2 * shape[0] * shape[1]).astype(float) * 2.0**-32).reshape(
         2, *shape
     )
     normal: np.ndarray = np.sqrt(-2 * np.log(b1 + 2.0**-32)) * np.cos(2 * np.pi * b2)

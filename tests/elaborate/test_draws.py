@@ -14,12 +14,12 @@ X = np.ones((3, 4), F)
 
 
 def uniform(path: str, count: int, **place: int) -> np.ndarray:
-    return (random.bits32(place.pop("seed", 0), path, count=count, **place) >> 8) * 2.0**-24
+    return (random.draw_bits(place.pop("seed", 0), path, count=count, **place) >> 8) * 2.0**-24
 
 
 def normal(path: str, count: int, **place: int) -> np.ndarray:
     """Box-Muller in float64 on two words an element: all of the first, then all of the second."""
-    bits = random.bits32(place.pop("seed", 0), path, count=2 * count, **place).astype(np.float64)
+    bits = random.draw_bits(place.pop("seed", 0), path, count=2 * count, **place).astype(np.float64)
     u1, u2 = (bits[:count] + 1) * 2.0**-32, bits[count:] * 2.0**-32
     return np.sqrt(-2 * np.log(u1)) * np.cos(2 * math.pi * u2)
 
@@ -147,8 +147,8 @@ def test_two_applications_draw_differently() -> None:
 def test_a_mask_compares_bits_with_a_threshold() -> None:
     text = NOISE + "block Net()(x: f32[N, D]) = x |> Drop(30%)"
     found = out(text, X, training=True)
-    bits = random.bits32(0, "bernoulli/net.drop_0", count=12).reshape(3, 4)
-    kept = bits < round(0.7 * 2**32)
+    bits = random.draw_bits(0, "bernoulli/net.drop_0", count=12, width=16).reshape(3, 4)
+    kept = bits < round(0.7 * 2**16)
     np.testing.assert_array_equal(found, np.where(kept, F(1) / F(0.7), 0).astype(F))
     assert 0 < kept.sum() < 12
 

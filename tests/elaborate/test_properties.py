@@ -26,7 +26,7 @@ class World:
     def weight(self, path: str, rows: int, columns: int) -> np.ndarray:
         if path not in self.used:
             self.used.append(path)
-        bits = random.bits32(0, f"init/{path}", count=rows * columns)
+        bits = random.draw_bits(0, f"init/{path}", count=rows * columns)
         uniform = ((bits >> 8) * 2.0**-24).astype(F) * F(0.5) + F(-0.25)
         return uniform.reshape(rows, columns).astype(np.float64)
 

@@ -213,7 +213,7 @@ def test_draws_differ_in_each_round_and_are_those_of_the_stream() -> None:
     text = f"block Net()({NTD}) = scan e in x over T {{ yield e * 0 + uniform([N, D]) }}"
     result = run(text, X, training=True, counters={"draw": 7, "seed": 3})
     for t in range(5):
-        bits = random.bits32(3, "uniform/net", step=7, iteration=t, count=6)
+        bits = random.draw_bits(3, "uniform/net", step=7, iteration=t, count=6)
         wanted = ((bits >> 8) * 2.0**-24).reshape(2, 3)
         np.testing.assert_array_equal(result.out[:, t], wanted.astype(F))
 

@@ -231,7 +231,7 @@ def test_a_draw_is_new_in_each_step(root: Path) -> None:
     )
     run = Run(train(text, root, seed=4)).all()
     for step, (_, loss) in enumerate(run.log):
-        bits = random.bits32(4, "uniform", step=step, count=12)
+        bits = random.draw_bits(4, "uniform", step=step, count=12)
         assert loss == pytest.approx(((bits >> 8) * 2.0**-24).mean(), rel=1e-6)
 
 

@@ -51,7 +51,8 @@ def assert_trains_alike(text: str, folder: Path, backend: str) -> None:
     np.testing.assert_allclose(others, losses, rtol=1e-12)
     assert found.keys() == state.keys()
     for path, value in state.items():
-        np.testing.assert_allclose(found[path], value, rtol=1e-12, atol=1e-12, err_msg=path)
+        # The gradient of a key's bias is 0 to rounding, 1e-17, which Adam divides by 1e-8.
+        np.testing.assert_allclose(found[path], value, rtol=1e-12, atol=1e-11, err_msg=path)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -10,19 +10,22 @@ from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph
 from nnc.ir.interpret import interpret
 from nnc.ir.types import TensorType
-from nnc.ops.random import bernoulli_mask, normal, uniform01
+from nnc.ops.random import bernoulli_mask, mask_dtype, normal, uniform01
 from nnc.ops.registry import OpError
-from nnc.random import bits32, tag
+from nnc.random import draw_bits, tag
 
 U64 = TensorType("u64")
-WORDS = bits32(7, "net.dropout_0", 2, 3, 4, 5, count=60)
+WORDS = draw_bits(7, "net.dropout_0", 2, 3, 4, 5, count=60)
 
 
-def drawn(shape: tuple[int, ...], function: Callable[[Tensor], Tensor]) -> np.ndarray:
+def drawn(
+    shape: tuple[int, ...], function: Callable[[Tensor], Tensor], dtype: str = "u32"
+) -> np.ndarray:
     """`function` of the words of (seed 7, step 3, iteration 4, offset 5) at a place."""
     builder = Builder(Graph())
     operands = [builder.input(name, U64) for name in ("seed", "step", "iteration", "offset")]
-    bits = builder.emit("random_bits", *operands, path="net.dropout_0", ordinal=2, shape=shape)
+    attrs: dict[str, Any] = {"path": "net.dropout_0", "ordinal": 2, "shape": shape, "dtype": dtype}
+    bits = builder.emit("random_bits", *operands, **attrs)
     builder.graph.outputs = {"y": function(bits).value}
     return interpret(builder.graph, [np.uint64(n) for n in (7, 3, 4, 5)])["y"]
 
@@ -45,10 +48,23 @@ def test_normal_floats_are_box_muller_in_float64_rounded_once() -> None:
     np.testing.assert_array_equal(drawn((2, 5, 6), normal), expected.astype("f4").reshape(5, 6))
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.3, 0.5, 1.0])
-def test_masks_compare_with_an_integer_threshold(keep: float) -> None:
-    mask = drawn((60,), lambda bits: bernoulli_mask(bits, keep))
-    np.testing.assert_array_equal(mask, WORDS.astype("u8") < round(keep * 2**32))
+@pytest.mark.parametrize("width", [16, 32])
+@pytest.mark.parametrize("chance", [0.0, 0.3, 0.5, 1.0])
+def test_masks_compare_with_an_integer_threshold(chance: float, width: int) -> None:
+    mask = drawn((60,), lambda bits: bernoulli_mask(bits, chance), dtype=f"u{width}")
+    words = draw_bits(7, "net.dropout_0", 2, 3, 4, 5, count=60, width=width)
+    np.testing.assert_array_equal(mask, words.astype("u8") < round(chance * 2**width))
+
+
+def test_extreme_probabilities_need_more_bits() -> None:
+    chances = [0.0, 1e-6, 1 / 257, 1 / 256, 0.5, 255 / 256, 256 / 257, 1.0]
+    wanted = ["u32", "u32", "u32", "u16", "u16", "u16", "u32", "u32"]
+    assert [mask_dtype(chance) for chance in chances] == wanted
+
+
+def test_words_of_other_widths_are_not_drawn() -> None:
+    with pytest.raises(OpError, match="random words are u16 or u32, not i32"):
+        drawn((2,), lambda bits: bits, dtype="i32")
 
 
 def test_what_names_a_draw_is_u64() -> None:
@@ -66,8 +82,8 @@ def test_a_draw_with_a_tag_is_of_the_stream_with_its_number() -> None:
     found = interpret(builder.graph, [])["tags"]
     assert found.shape == (2, 3)
     assert found[1, 2] == tag("dropout/net.layer_0.1.mix.2")
-    words = bits32(7, int(found[1, 2]), 2, 3, count=5)
-    np.testing.assert_array_equal(words, bits32(7, "dropout/net.layer_0.1.mix.2", 2, 3, count=5))
+    words = draw_bits(7, int(found[1, 2]), 2, 3, count=5)
+    np.testing.assert_array_equal(words, draw_bits(7, "dropout/net.layer_0.1.mix.2", 2, 3, count=5))
 
 
 def test_stars_and_sizes_are_as_many() -> None:

@@ -199,7 +199,7 @@ def test_without_an_amount_nothing_decays(tmp_path: Path) -> None:
 
 def test_what_depends_on_the_step_alone_is_computed_on_the_host(tmp_path: Path) -> None:
     (step,) = training(tmp_path, "AdamW(cosine(0.1), weight_decay = 0.1)").phases[0].steps
-    assert set(step.scalars) == {"lr", "decay", "correction1", "correction2"}
+    assert set(step.scalars) == {"rate", "eps_hat", "decay"}
 
 
 def test_the_schedule_of_a_decay_may_be_zero_in_some_step(tmp_path: Path) -> None:

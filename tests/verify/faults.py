@@ -152,8 +152,7 @@ PLANTED = (
     Planted("other_stream", "mlp", Site("random_bits", "Dropout"), attribute(ordinal=1)),
     Planted("next_label", "mlp", Site("take_along", "cross_entropy"), next_label),
     Planted("bias_over_classes", "mlp", Site("sum", "Dense(3)"), times(1 / 8)),
-    Planted("no_m_correction", "mlp", Site("div", "AdamW", name="m_hat"), operand(0)),
-    Planted("no_v_correction", "mlp", Site("div", "AdamW", name="v_hat"), operand(0)),
+    Planted("adam_correction", "mlp", Site("div", "AdamW", name="change"), times(0.9)),
     Planted("adam_eps_in_root", "mlp", Site("add", "AdamW", reads="sqrt"), eps_inside_the_root),
     Planted("betas_exchanged", "mlp", Site("mul", "AdamW"), constant(0.999, 0)),
     # convolution, batch normalization and RMSprop

@@ -107,13 +107,17 @@ def truncated_normal(site: Site, shape: Any = None, mean: Any = 0.0, std: Any = 
 
 @builtin()
 def bernoulli(site: Site, shape: Any, p: Any = 0.5, stream: str = "bernoulli") -> TensorValue:
-    """`bernoulli([N], 0.9)`: true with probability p, by an integer threshold on 32 bits."""
+    """`bernoulli([N], 0.9)`: true with probability p, by an integer threshold.
+
+    p is right to 2^-17, as the draw has 16 bits; below 1/256 and above 255/256 it has 32.
+    """
     dims = dims_of(site, shape) if not isinstance(shape, TensorValue) else shape.shape
     names = shape.names if isinstance(shape, TensorValue) else (None,) * len(dims)
     if not is_number(p) or not 0 <= p <= 1:
         raise site.wrong("E0328", f"a probability is between 0 and 1; this is {describe(p)}", "p")
     with site.cx.at(site.span):
-        return TensorValue(floats.bernoulli_mask(_bits(site, dims, stream), p), names)
+        bits = site.cx.random_bits(site.span, dims, stream, floats.mask_dtype(p))
+        return TensorValue(floats.bernoulli_mask(bits, p), names)
 
 
 @builtin()
