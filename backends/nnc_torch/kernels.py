@@ -7,6 +7,7 @@ kernel has its backward, with what the forward left for it.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,15 +21,19 @@ def is_of_cpu(x: Tensor) -> bool:
     return x.device.type == "cpu" and x.dtype == torch.float32
 
 
+def has_wide_products() -> bool:
+    """Whether oneDNN is there and may use AVX-512."""
+    is_wide = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return is_wide and torch.backends.mkldnn.is_available()
+
+
 # ---------------------------------------------------------------- products
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     """x @ w + b for a matrix w: by oneDNN on a CPU with AVX-512, which MKL leaves unused on AMD's.
 
     torch.compile does not know oneDNN's product.
     """
-    is_wide = "AVX512" in torch.backends.cpu.get_cpu_capability()
-    is_meant = is_wide and torch.backends.mkldnn.is_available()
-    if torch.compiler.is_compiling() or not is_meant or not is_of_cpu(x):
+    if torch.compiler.is_compiling() or not is_of_cpu(x) or not has_wide_products():
         return F.linear(x, w.T, b)
     return torch.ops.mkldnn._linear_pointwise(x, w.T, b, "none", [], "")
 
@@ -139,7 +144,7 @@ def lstm_grad(dy: Tensor, kept: Kept) -> tuple[Tensor, ...]:
     hidden = dy.shape[-1]
     dy = dy.transpose(0, 1).contiguous()
     backward = torch.ops.aten.mkldnn_rnn_layer_backward
-    options = False, 2, hidden, 1, True, True, False, [], False
+    options: tuple[Any, ...] = (False, 2, hidden, 1, True, True, False, [], False)
     dx, dw, du, db, *_ = backward(*operands, dy, None, None, *options, left)
     return dx.transpose(0, 1), dw.T, du.T, db
 
