@@ -7,7 +7,6 @@ kernel has its backward, with what the forward left for it.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -144,8 +143,10 @@ def lstm_grad(dy: Tensor, kept: Kept) -> tuple[Tensor, ...]:
     hidden = dy.shape[-1]
     dy = dy.transpose(0, 1).contiguous()
     backward = torch.ops.aten.mkldnn_rnn_layer_backward
-    options: tuple[Any, ...] = (False, 2, hidden, 1, True, True, False, [], False)
-    dx, dw, du, db, *_ = backward(*operands, dy, None, None, *options, left)
+    made = backward(
+        *operands, dy, None, None, False, 2, hidden, 1, True, True, False, [], False, left
+    )
+    dx, dw, du, db, *_ = made
     return dx.transpose(0, 1), dw.T, du.T, db
 
 
