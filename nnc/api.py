@@ -26,7 +26,7 @@ from nnc.train.evaluate import Scores, evaluate
 from nnc.train.initial import initial_state
 from nnc.train.layers import stack
 from nnc.train.loop import Result
-from nnc.train.module import execution, forward_of, load_module, plan
+from nnc.train.module import execution, forward_of, plan
 from nnc.train.progress import Display
 from nnc.train.rundir import RunDir
 
@@ -91,16 +91,19 @@ class Program:
         steps: int | None = None,
         device: str | None = None,
         stack_layers: bool = False,
+        compile: bool = False,
         pipeline: Pipeline = STANDARD,
     ) -> Model:
         """One `train` section as source for `backend`, loaded; `device` as in `nnc backends`.
 
         `stack_layers` as in `training`: checkpoints are the same with it and without.
+        With `compile` the steps go through torch.compile, for a minute at their first call.
         `pipeline` is what its graphs go through: `Pipeline(select(without=["loops"]))`.
         """
         chosen = backends.get(backend)
         if device is not None:
             backends.require_device(chosen, device)
+        compiler = backends.compiler_of(chosen) if compile else ""
         with uncollected():
             training = self.training(
                 train,
@@ -122,9 +125,11 @@ class Program:
             "steps": steps,
             "device": device,
             "stack_layers": stack_layers,
+            "compile": compile,
             "passes": pipeline.names,
         }
-        return Model(session.Session(training, source, backend, self.expanded(), settings))
+        expanded = self.expanded()
+        return Model(session.Session(training, source, backend, expanded, settings, compiler))
 
 
 class Model:
@@ -134,7 +139,7 @@ class Model:
         self.session = run
         self.training = run.training
         self.source = run.source
-        self.module = load_module(run.source, f"train_{run.backend}.py")
+        self.module = run.load(f"train_{run.backend}.py")
         self._plan = plan(self.module, run.training)
         self._executed = 0
 

@@ -38,10 +38,12 @@ GROUP = "nnc.backends"
 
 __all__ = [
     "Backend",
+    "Compiling",
     "Measuring",
     "NncError",
     "Rewriter",
     "Sources",
+    "compiler_of",
     "devices",
     "error",
     "expansion",
@@ -91,6 +93,14 @@ class Measuring(Backend, Protocol):
 
     def peak_bytes(self, step: Callable[..., Any], state: Any, batch: Any, scalars: Any) -> int:
         """The most bytes of arrays at once in a call of the emitted `step`, arguments included."""
+
+
+@runtime_checkable
+class Compiling(Backend, Protocol):
+    """A backend whose files have a function that makes a faster step of a step, on request."""
+
+    #: its name
+    compiler: str
 
 
 class Host(Backend, Protocol):
@@ -161,6 +171,17 @@ def devices(backend: Backend) -> list[str]:
             f"the framework of the backend `{backend.name}` finds no device",
             help=f"it says: {text}",
         ) from problem
+
+
+def compiler_of(backend: Backend) -> str:
+    """The function of its files that compiles a step; NncError E0910 where there is none."""
+    if isinstance(backend, Compiling):
+        return backend.compiler
+    raise error(
+        "E0910",
+        f"the backend `{backend.name}` has no compiler to be asked for",
+        help="`--compile` is for `--backend torch`; that of `jax` compiles every step",
+    )
 
 
 def require_device(backend: Backend, device: str) -> None:

@@ -159,6 +159,12 @@ def _training(command: Command) -> None:
     _device(train)
     _set(train)
     _stack_layers(train, None)
+    train.add_argument(
+        "--compile",
+        action="store_true",
+        default=None,
+        help="torch.compile the steps (PyTorch): up to a minute before the first",
+    )
     train.add_argument("--seed", type=_seed, metavar="N")
     length = train.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N")

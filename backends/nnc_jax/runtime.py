@@ -35,6 +35,12 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     return call
 
 
+@functools.partial(compiled, static_argnames="count")
+def first(arrays: dict[str, jax.Array], count: int) -> dict[str, jax.Array]:
+    """The first `count` elements of each array, in one call."""
+    return {name: x[:count] for name, x in arrays.items()}
+
+
 def is_traced(argument: Any) -> bool:
     """Whether an array, or one of a dict of them, is what JAX traces a function with."""
     arrays = argument.values() if isinstance(argument, dict) else (argument,)
@@ -65,6 +71,15 @@ def xla_options() -> dict[str, Any]:
     except jax.errors.JaxRuntimeError:  # this version of XLA has no such option
         return exact
     return {**exact, **library} if on_cpu() else exact
+
+
+def run_in_caller() -> None:
+    """Let each function run on the thread that calls it, which waits for it.
+
+    On a CPU JAX else hands it to one of several threads, each of which keeps the memory of a large
+    step for itself.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def from_numpy(arrays: dict[str, np.ndarray]) -> dict[str, jax.Array]:

@@ -18,10 +18,15 @@ SEVERAL = frozenset((
 
 
 def is_fresh(graph: Graph, node: Node) -> bool:
-    """Whether what is printed for `node` makes new arrays, and no view of an old one."""
+    """Whether what is printed for `node` makes new arrays, which can be written into."""
+    return is_new(graph, node) and bool(len(node.types) > 1 or node.type.rank)
+
+
+def is_new(graph: Graph, node: Node) -> bool:
+    """Whether what is printed for `node` makes new arrays or numbers, and no view of an old one."""
     if len(node.types) > 1:
         return node.op in SEVERAL
-    if not node.type.rank or node.op == "bitcast":
+    if node.op == "bitcast":
         return False
     if node.op == "take":
         return bool(graph.type(node.operands[1]).rank)

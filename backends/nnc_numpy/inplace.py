@@ -22,7 +22,7 @@ from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import TensorType
 from nnc_numpy import runtime
-from nnc_numpy.fresh import is_fresh
+from nnc_numpy.fresh import is_fresh, is_new
 from nnc_numpy.masks import is_zero, kept_branch
 
 #: elements from which an array is worth a statement of its own
@@ -114,12 +114,11 @@ class InPlacePrinter(Printer):
     # ------------------------------------------------------------ who has which array
     def keep(self, name: str, node: Node, roots: frozenset[str]) -> None:
         """Note whose array the variable `name` is in, the result of `node`."""
+        self.roots[name] = frozenset({name}) if is_new(self.graph, node) else roots
         if is_fresh(self.graph, node):
             self.owned.add(name)
-            self.roots[name] = frozenset({name})
         else:
             self.owned.discard(name)
-            self.roots[name] = roots
 
     def hold(self, value: Value) -> None:
         if value in self.exprs:

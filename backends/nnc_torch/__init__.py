@@ -29,6 +29,7 @@ class TorchBackend:
     """See `nnc.backend.Backend`."""
 
     name = TorchDialect.name
+    compiler = "compiled"
     emitters: Mapping[str, Callable[..., Any]] = {
         **TorchDialect.emitters,
         **TorchDialect.statements,

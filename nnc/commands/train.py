@@ -20,6 +20,9 @@ from nnc.train.loop import INTERRUPTED, STOPPED_EARLY
 from nnc.train.progress import Display, display_for
 from nnc.train.rundir import RunDir
 
+#: the settings of a run about which the command line says nothing
+START: dict[str, Any] = {"backend": "numpy", "set": {}, "stack_layers": False, "compile": False}
+
 
 def run(args: argparse.Namespace) -> int:
     if args.file is None and args.resume is None:
@@ -32,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
         found = _last(run_dir, display)
     settings = _settings(args, found)
     program = Program(Path(settings["program"]), settings["set"])
-    keys = ("seed", "epochs", "steps", "device", "stack_layers")
+    keys = ("seed", "epochs", "steps", "device", "stack_layers", "compile")
     options = {key: settings[key] for key in keys}
     pipeline = Pipeline(select(settings["passes"]))
     model = program.compile(settings["backend"], settings["train"], pipeline=pipeline, **options)
@@ -43,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if run_dir is None:
         run_dir = _new(args, program, model.training.name)
     display.message(f"{model.training.name}: {_size(model.training)}, in {run_dir.path}")
+    if settings["compile"]:
+        display.message("the first steps compile, which takes up to a minute")
     with StopSignal() as stop_requested:
         result = model.session.run(run_dir, found, display, stop_requested)
     at = f"step {result.counters.step} of {model.training.steps}"
@@ -75,15 +80,14 @@ def _settings(args: argparse.Namespace, found: Checkpoint | None) -> dict[str, A
         "steps": args.steps,
         "device": args.device,
         "stack_layers": args.stack_layers,
+        "compile": args.compile,
         "passes": _passes(args),
     }
-    before = (
-        found.meta["settings"] if found else {"backend": "numpy", "set": {}, "stack_layers": False}
-    )
+    before = found.meta["settings"] if found else START
     if args.epochs or args.steps:
         before = {**before, "epochs": None, "steps": None}
     if args.backend:
-        before = {**before, "device": None}
+        before = {**before, "device": None, "compile": False}
     return {key: before.get(key) if value is None else value for key, value in given.items()}
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from nnc.elaborate.arguments import Args, bind_parameters
 from nnc.elaborate.calls import INVOKE, invoke
-from nnc.elaborate.context import Application, Context, Frame, Naming
+from nnc.elaborate.context import Application, Context, Naming
+from nnc.elaborate.frames import Frame
 from nnc.elaborate.layers import stacks_of
 from nnc.elaborate.places import place_names
 from nnc.elaborate.results import checked_result, made_here

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from nnc.elaborate.frames import STAR, Frame
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.splice import inline, splice
@@ -24,9 +25,7 @@ from nnc.language.tree import Span
 from nnc.ops.registry import OPS
 
 if TYPE_CHECKING:
-    from nnc.elaborate.context import Context, Frame
-
-STAR = "*"
+    from nnc.elaborate.context import Context
 
 
 class Unstackable(Exception):
@@ -70,11 +69,6 @@ def stacks_of(outer: tuple[Layers, ...], iteration: tuple[Any, ...]) -> tuple[La
     return (*outer, *(number for number in iteration if isinstance(number, Layers)))
 
 
-def layer_name(node: Node) -> str:
-    """What a round calls its slice of a stack: `dense_0_w` of `net.layer_0.*.dense_0.w`."""
-    return (node.name or node.op).rpartition(f"{STAR}.")[2].replace(".", "_")
-
-
 # ---------------------------------------------------------------- values in a round
 def element(cx: Context, tensor: Tensor, stacks: Sequence[Layers]) -> Tensor:
     """What a round of `stacks` sees of `tensor`, which has an axis in front for each of them."""
@@ -106,8 +100,6 @@ def in_rounds(
 @contextmanager
 def rounds(cx: Context, layers: Layers, span: Span) -> Iterator[Frame]:
     """While it is entered, `cx` writes the body of a loop over `layers`; `close` makes the loop."""
-    from nnc.elaborate.context import Frame
-
     frame = Frame(Builder(Graph("layers"), cx.origin(span)), layers=layers)
     frame.builder.input("layer", TensorType("i32"), "iteration")
     cx.frames.append(frame)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nnc.elaborate.arithmetic import as_tensor
-from nnc.elaborate.context import Context, Counting, Frame
+from nnc.elaborate.context import Context
+from nnc.elaborate.frames import Counting, Frame
 from nnc.elaborate.indexing import axis_named
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnc.elaborate.context import Context, Frame
+from nnc.elaborate.context import Context
 from nnc.elaborate.expressions import repeat_count
+from nnc.elaborate.frames import Frame
 from nnc.elaborate.instances import mapped
 from nnc.elaborate.layers import Layers, Unstackable, close, rounds
 from nnc.elaborate.pipes import pipe_into

@@ -57,7 +57,7 @@ class Dialect:
     #: functions that every file has: `from_numpy` and `to_numpy`, where they are not the identity,
     #: and what decorators refer to
     preamble: tuple[Callable[..., Any], ...] = ()
-    #: functions that the file calls when it is imported
+    #: functions that a file with steps calls when it is imported
     start: tuple[Callable[..., Any], ...] = ()
     #: names that the file defines at its top, with their values as they print
     constants: Mapping[str, str] = {}
@@ -69,6 +69,10 @@ class Dialect:
     def functions(self, training: Training) -> tuple[Callable[..., Any], ...]:
         """The preamble of the file for `training`."""
         return self.preamble
+
+    def starts(self, training: Training) -> tuple[Callable[..., Any], ...]:
+        """What the file for `training` calls when it is imported."""
+        return self.start if training.phases else ()
 
     def settings(self, training: Training) -> Mapping[str, str]:
         """The constants of the file for `training`, with settings of the framework."""

@@ -56,8 +56,7 @@ def module_text(training: Training, dialect: Dialect) -> str:
         functions += dialect.ending(sources.definitions.keys())
     functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
-    called = dialect.start if training.phases else ()
-    start = "\n".join(f"{sources.add(function)}()" for function in called)
+    start = "\n".join(f"{sources.add(function)}()" for function in dialect.starts(training))
     body = [*sources.definitions.values(), *filter(None, [start]), *functions]
     imports = import_lines(sources.imports, "\n".join(body), dialect)
     constants = [f"{name} = {value}" for name, value in dialect.settings(training).items()]

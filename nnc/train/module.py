@@ -11,6 +11,7 @@ alone stays the framework's from step to step, and whoever looks into it calls `
 from __future__ import annotations
 
 import linecache
+import sys
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -95,6 +96,14 @@ def load_module(source: str, file: str) -> types.ModuleType:
     linecache.cache[file] = (len(source), None, source.splitlines(True), file)
     exec(compile(source, file, "exec"), module.__dict__)
     return module
+
+
+def compile_steps(module: types.ModuleType, compiler: str) -> None:
+    """Put what its function `compiler` makes of them in the place of the steps of `module`."""
+    sys.modules[module.__name__] = module  # torch.compile looks there for what a step calls
+    steps = [step["function"] for phase in module.PROGRAM["phases"] for step in phase["steps"]]
+    for name in dict.fromkeys(steps):
+        setattr(module, name, getattr(module, compiler)(getattr(module, name)))
 
 
 def plan(module: types.ModuleType, training: Training) -> Plan:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from nnc.train import checkpoint
 from nnc.train.checkpoint import Checkpoint, State
 from nnc.train.layers import layer_types
 from nnc.train.loop import Loop, Result
-from nnc.train.module import load_module, plan
+from nnc.train.module import compile_steps, load_module, plan
 from nnc.train.places import span_of
 from nnc.train.progress import Display
 from nnc.train.rundir import PROGRAM, RunDir
@@ -37,6 +38,14 @@ class Session:
     backend: str
     expanded: str
     settings: Mapping[str, Any]  # what `Program.compile` was called with
+    compiler: str = ""  # the function of `source` that steps go through
+
+    def load(self, file: str) -> types.ModuleType:
+        """The emitted functions, as of `file`, their steps compiled where that is asked for."""
+        module = load_module(self.source, file)
+        if self.compiler:
+            compile_steps(module, self.compiler)
+        return module
 
     def identity(self) -> dict[str, Any]:
         """What must be the same for a checkpoint to be gone on from."""
@@ -63,7 +72,7 @@ class Session:
             run_dir.write_settings({**self.settings, **self.identity(), "versions": versions})
             run_dir.write(PROGRAM, self.expanded)
             run_dir.write(name, self.source)
-        module = load_module(self.source, str(run_dir.path / name) if run_dir else name)
+        module = self.load(str(run_dir.path / name) if run_dir else name)
         meta = {"settings": dict(self.settings), **self.identity()}
         loop = Loop(
             self.training,

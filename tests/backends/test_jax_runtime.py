@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from nnc_jax import backend
 from nnc_jax.dot import transposed
 from nnc_jax.runtime import compiled, xla_options
 
 from nnc.ir.builder import Tensor
 from nnc.ir.types import TensorType
+from tests.backends.programs import digits
 from tests.backends.test_jax_source import check
 from tests.passes.graphs import graph
 
@@ -55,3 +57,12 @@ def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(jax, "jit", refuse)
     assert not any("ynn" in name for name in xla_options.__wrapped__())
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_large_step_runs_on_its_callers_thread(
+    large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if large:
+        monkeypatch.setattr("nnc_jax.dialect.LARGE", 1024)
+    assert ("\nrun_in_caller()\n" in backend.emit(digits())) is large

@@ -9,10 +9,10 @@ import pytest
 from nnc.emit.memory import keep_memory
 
 FAULTS = """
-import ctypes, resource
+import ctypes, resource, sys, threading
 from nnc.emit.memory import keep_memory
 
-library, size = ctypes.CDLL(None), 64 << 20
+library, size = ctypes.CDLL(None), int(sys.argv[1])
 library.malloc.restype = ctypes.c_void_p
 
 def faults():
@@ -22,14 +22,27 @@ def faults():
     library.free(place)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
+def work():
+    library.malloc(ctypes.c_size_t(int(sys.argv[2])))  # so that what follows is in another heap
+    print(faults(), faults())
+
 keep_memory()
-print(faults(), faults())
+if int(sys.argv[2]):
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+else:
+    print(faults(), faults())
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
-def test_memory_that_was_freed_is_taken_again() -> None:
-    run = [sys.executable, "-c", FAULTS]
+@pytest.mark.parametrize(
+    ("size", "heap"), [(64 << 20, 0), (40 << 20, 40 << 20)], ids=["process", "thread"]
+)
+def test_memory_that_was_freed_is_taken_again(size: int, heap: int) -> None:
+    """A thread whose first heap is taken gets another, which holds nothing else."""
+    run = [sys.executable, "-c", FAULTS, str(size), str(heap)]
     first, second = map(int, subprocess.check_output(run, text=True).split())
     assert first > 1000
     assert second < 100

@@ -284,6 +284,22 @@ def test_scalars_are_what_the_host_computes(scalars: dict[str, HostExpr]) -> Non
         assert module["scalars"](**counters) == expected
 
 
+def test_what_has_a_name_is_a_variable_and_made_once() -> None:
+    left = HostOp("sub", (HostConst(1), HostOp("pow", (HostConst(0.9), HostVar("updates")))))
+    root = HostOp("sqrt", (left,), "correction")
+    rate = HostOp("mul", (HostOp("mul", (HostVar("step"), HostConst(0.1)), "lr"), root), "rate")
+    text = scalars_function(
+        {"eps": HostOp("mul", (HostConst(1e-8), root)), "rate": rate}, "scalars"
+    )
+    assert (
+        text.split('"""')[2]
+        == """
+    correction = math.sqrt(1 - 0.9**updates)
+    lr = step * 0.1
+    return {"eps": 1e-08 * correction, "rate": lr * correction}"""
+    )
+
+
 def test_a_branch_not_taken_is_not_computed() -> None:
     half = HostOp("div", (HostConst(1.0), HostVar("step")))
     safe = HostIf(HostOp("gt", (HostVar("step"), HostConst(0))), half, HostConst(0.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from nnc.cli import main
 from nnc.train import checkpoint
@@ -47,6 +49,39 @@ def test_a_run_leaves_its_files_and_shows_its_scores(program: Path, capsys: Capt
     settings = json.loads((run / "run.json").read_text())
     assert settings["program"] == str(program)
     assert settings["seed"] == 0
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's own modules
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_compiled_steps_train_the_same_network(
+    program: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    compiler = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda step: made.append(step) or compiler(step))
+    options = ["--backend", "torch", "--steps", "5"]
+    assert main(["train", "fit.nn", *options, "--out", "plain"]) == 0
+    assert not made
+    assert main(["train", "fit.nn", *options, "--compile", "--out", "fast"]) == 0
+    assert "the first steps compile, which takes up to a minute\n" in capsys.readouterr().err
+    compiled = len(made)
+    assert compiled > 0
+    wanted, found = (load(Path(run) / checkpoint.LAST).state for run in ("plain", "fast"))
+    assert wanted.keys() == found.keys()
+    for path, value in wanted.items():
+        np.testing.assert_allclose(found[path], value, rtol=1e-4, atol=1e-6, err_msg=path)
+    assert main(["train", "--resume", "fast", "--steps", "6"]) == 0
+    assert len(made) > compiled  # what was asked for once holds
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_a_backend_without_a_compiler_says_so(backend: str, program: Path, capsys: Capture) -> None:
+    assert main(["train", "fit.nn", "--backend", backend, "--compile"]) == 1
+    assert capsys.readouterr().err == (
+        f"error[E0910]: the backend `{backend}` has no compiler to be asked for\n"
+        "  = help: `--compile` is for `--backend torch`; that of `jax` compiles every step\n"
+    )
+    assert not Path("runs").exists()
 
 
 def test_the_emitted_file_is_what_compile_prints(program: Path, capsys: Capture) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnc.elaborate.arithmetic import as_tensor, broadcast_together
 from nnc.elaborate.calls import Site, invoke
+from nnc.elaborate.frames import Frame
 from nnc.elaborate.functions.registry import builtin
 from nnc.elaborate.values import (
     CALLABLE,
@@ -131,8 +132,6 @@ def on_gradient(site: Site, x: TensorValue, stage: Any) -> TensorValue:
     cx = site.cx
     if not isinstance(stage, CALLABLE):
         raise site.wrong("E0310", f"a stage is needed; this is {describe(stage)}", "stage")
-    from nnc.elaborate.context import Frame
-
     body = Graph("on_gradient")
     cx.frames.append(Frame(Builder(body, cx.origin(site.span))))
     try:
