@@ -118,6 +118,13 @@ def test_without_onednn_or_where_mkl_is_faster_linear_is_torch_s(
     torch.testing.assert_close(kernels.linear(x, w, b), x @ w + b)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own modules
+def test_torch_compile_goes_through_linear() -> None:
+    x, w, b = torch.randn(3, 5), torch.randn(5, 6), torch.randn(6)
+    made = torch.compile(kernels.linear, backend="eager", fullgraph=True)(x, w, b)
+    torch.testing.assert_close(made, x @ w + b)
+
+
 @pytest.mark.parametrize(
     ("rows", "dtype", "text"),
     [
