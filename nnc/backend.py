@@ -31,6 +31,7 @@ from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import expansion, legalize
 from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, optimize, pipeline_of
+from nnc.passes.recurrent import replace_lstms
 from nnc.passes.remat import rematerialize
 from nnc.source import Sources
 
@@ -56,6 +57,7 @@ __all__ = [
     "optimize",
     "python_text",
     "random_streams",
+    "replace_lstms",
     "require_device",
     "run_on_bodies",
     "source_of",

@@ -38,12 +38,13 @@ from nnc.emit.spellings import (
 )
 from nnc.ir.graph import Node
 from nnc.ir.narrow import to_bf16, to_f16
-from nnc_numpy import kernels, runtime
+from nnc_numpy import attention, kernels, runtime
 from nnc_numpy.dot import dot
 from nnc_numpy.masks import choice
 from nnc_numpy.scatter import add_one_by_one, take, take_along
 
 _GEOMETRY = ("stride", "dilation", "low", "high", "groups")
+_ATTENTION = ("scale", "causal")
 _POOLING = ("size", "stride", "low", "high")
 _WINDOW = ("axes", "size", "stride", "dilation")
 
@@ -95,9 +96,13 @@ def kernel(function: Callable[..., Any], *attributes: str) -> Emitter:
     return emit
 
 
-def sigmoid(site: Site, node: Node, x: Expr) -> Expr:
-    """Of an array in place."""
-    return (kernel(kernels.sigmoid) if node.type.rank else copied())(site, node, x)
+def of_array(function: Callable[..., Any]) -> Emitter:
+    """`kernel` for arrays; a number, which has no place to work in, gets what defines the op."""
+
+    def emit(site: Site, node: Node, x: Expr) -> Expr:
+        return (kernel(function) if node.type.rank else copied())(site, node, x)
+
+    return emit
 
 
 EMITTERS: dict[str, Emitter] = {
@@ -189,8 +194,8 @@ EMITTERS: dict[str, Emitter] = {
     "max_pool_grad": copied("shape", *_POOLING),
     "sum_pool": copied(*_POOLING),
     "sum_pool_grad": copied("shape", *_POOLING),
-    "sigmoid": sigmoid,
-    "softplus": copied(),
+    "sigmoid": of_array(kernels.sigmoid),
+    "softplus": of_array(kernels.softplus),
     "gelu": kernel(kernels.gelu),
     "gelu_grad": kernel(kernels.gelu_grad),
     "gelu_with_slope": kernel(kernels.gelu_with_slope),
@@ -198,8 +203,13 @@ EMITTERS: dict[str, Emitter] = {
     "layer_norm_grad": kernel(kernels.layer_norm_grad),
     "batch_norm": kernel(kernels.batch_norm, "eps"),
     "batch_norm_grad": kernel(kernels.batch_norm_grad, "eps"),
-    "log_sigmoid": copied(),
+    "log_sigmoid": of_array(kernels.log_sigmoid),
+    "attention": kernel(attention.attention, *_ATTENTION),
+    "attention_grad": kernel(attention.attention_grad, *_ATTENTION),
+    "attention_with_weights": kernel(attention.attention_with_weights, *_ATTENTION),
+    "attention_weights_grad": kernel(attention.attention_weights_grad, *_ATTENTION),
     "softmax": copied("axis"),
     "log_softmax": copied("axis"),
+    "pick_log_softmax": copied(),
     "logsumexp": copied("axis"),
 }

@@ -14,6 +14,8 @@ FRESH = frozenset((
 #: the same for ops of several results
 SEVERAL = frozenset((
     "gelu_with_slope", "layer_norm", "layer_norm_grad", "batch_norm", "batch_norm_grad",
+    "lstm_grad", "pick_log_softmax",
+    "attention", "attention_grad", "attention_with_weights", "attention_weights_grad",
 ))  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from nnc_numpy.fresh import is_fresh, is_new
 from nnc_numpy.masks import is_zero, kept_branch
 
 #: elements from which an array is worth a statement of its own
-LARGE = 1 << 15
+LARGE = 1 << 8
 
 #: op -> its operator
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
@@ -222,6 +222,8 @@ class InPlacePrinter(Printer):
             place = 0
         if symbol and place == 0:
             return f"{name} {symbol}= {texts[1]}"
+        if node.op in ("maximum", "minimum") and place == 1:  # NumPy looks faster at arrays first
+            texts.reverse()
         return f"{FUNCTIONS[node.op]}({', '.join(texts)}, out={name})"
 
 

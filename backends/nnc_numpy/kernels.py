@@ -23,6 +23,12 @@ def channel_sums(x: np.ndarray) -> np.ndarray:
     return total.sum(axis=0)
 
 
+def channel_products(x: np.ndarray, y: np.ndarray, channels: int) -> np.ndarray:
+    """The sum of x * y over all but the channels, for rows [N, K * channels]."""
+    total: np.ndarray = np.einsum("nd,nd->d", x, y).reshape(-1, channels)
+    return total.sum(axis=0)
+
+
 def wide_rows(x: np.ndarray, *channels: np.ndarray) -> tuple[np.ndarray, ...]:
     """x [..., C] as rows of a thousand elements or more, and arrays [C] repeated along one."""
     count, c = 1, x.shape[-1]
@@ -37,7 +43,7 @@ def batch_norm(x: np.ndarray, gain: np.ndarray, bias: np.ndarray, *, eps: float)
     mean = channel_sums(x) / count
     rows, means = wide_rows(x, mean)
     y = rows - means
-    var = channel_sums((y * y).reshape(x.shape)) / count
+    var = channel_products(y, y, x.shape[-1]) / count
     _, scale, shift = wide_rows(x, gain / np.sqrt(var + x.dtype.type(eps)), bias)
     y *= scale
     y += shift
@@ -59,12 +65,12 @@ def batch_norm_grad(
     rows, means = wide_rows(x, mean)
     dx = rows - means
     dys = dy.reshape(dx.shape)
-    dgain, dbias = channel_sums((dys * dx).reshape(x.shape)) * rstd, channel_sums(dy)
-    slope, shift = gain * rstd * rstd * dgain / count, gain * rstd * dbias / count
-    _, slopes, shifts, scales = wide_rows(x, slope, shift, gain * rstd)
+    dgain, dbias = channel_products(dys, dx, x.shape[-1]) * rstd, channel_sums(dy)
+    _, slopes, shifts, scales = wide_rows(x, rstd * dgain / count, dbias / count, gain * rstd)
     dx *= slopes
     dx += shifts
-    np.subtract(dys * scales, dx, out=dx)
+    np.subtract(dys, dx, out=dx)
+    dx *= scales
     return dx.reshape(x.shape), dgain, dbias
 
 
@@ -108,6 +114,41 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     y += 1
     np.divide(1, y, out=y)
     return y.astype(x.dtype, copy=False)
+
+
+def softplus(x: np.ndarray) -> np.ndarray:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), in pieces that stay in the cache."""
+    flat = x.reshape(-1)
+    y = np.empty_like(flat)
+    for start in range(0, flat.size, 32768):
+        part = slice(start, start + 32768)
+        small = np.abs(flat[part])
+        np.negative(small, out=small)
+        np.exp(small, out=small)
+        np.maximum(flat[part], 0, out=y[part])
+        y[part] += log_above_one(small)
+    return y.reshape(x.shape)
+
+
+def log_sigmoid(x: np.ndarray) -> np.ndarray:
+    """log(sigmoid(x)) = -softplus(-x)."""
+    y = softplus(-x)
+    return np.negative(y, out=y)
+
+
+def log_above_one(x: np.ndarray) -> np.ndarray:
+    """log(1 + x) for x in [0, 1], in the place of x.
+
+    NumPy's `log1p` of float32 goes element by element.  With u = 1 + x as it rounds, the logarithm
+    of u lacks (x - (u - 1)) / u, as in the log1p of fdlibm (Sun Microsystems 1993).
+    """
+    if x.dtype != np.float32:
+        return np.log1p(x, out=x)
+    u = x + 1
+    x -= u - 1
+    x /= u
+    x += np.log(u, out=u)
+    return x
 
 
 def gelu(x: np.ndarray) -> np.ndarray:

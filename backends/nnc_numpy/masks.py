@@ -14,7 +14,7 @@ from nnc.ir.graph import Graph, Node, Value
 from nnc_numpy import runtime
 
 #: elements up to which `np.where` is the faster
-SMALL = 1 << 12
+SMALL = 1 << 8
 
 
 def choice(site: Site, node: Node, condition: Expr, x: Expr, y: Expr) -> Expr:

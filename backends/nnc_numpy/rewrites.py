@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nnc.backend import Rewriter, expansion, splat
+from nnc.backend import Rewriter, expansion, replace_lstms, splat
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import SHORT_FLOATS
+from nnc_numpy.dialect import NUMPY
 from nnc_numpy.masks import is_zero
 from nnc_numpy.narrow import cast_there_and_back, hold_bf16_in_f32, product_in_f32
 
@@ -20,10 +21,12 @@ Rules = dict[str, list[Callable[[Rewriter, Node], Tensor | tuple[Tensor, ...] | 
 
 def rewrite_for_numpy(graph: Graph) -> bool:
     """`rewrite`, and what short floats are in NumPy; True if there was anything to rewrite."""
+    emitters = frozenset({*NUMPY.emitters, *NUMPY.statements})
+    layers = replace_lstms(Rewriter(graph), rewrite_for_numpy, emitters)
     short = rewrite(graph, SHORT)
     narrow = hold_bf16_in_f32(graph)
     several = [rewrite(graph, rules) for rules in (FIRST, SECOND, NARROW, RULES)]
-    return any(several) or short or narrow
+    return any(several) or layers or short or narrow
 
 
 def rewrite(graph: Graph, rules: Rules | None = None) -> bool:
@@ -146,10 +149,53 @@ def with_slope(rewriter: Rewriter, node: Node) -> Tensor | None:
     return result
 
 
+def by_weights(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
+    """The gradient of an attention of this graph, by the weights that are computed with it."""
+    dy, *operands, y, logsumexp = rewriter.operands(node)
+    if rewriter.graph.producer(logsumexp.value).op != "attention":
+        return None
+    q, *others = operands
+    _, p = q.emit("attention_with_weights", *others, **node.attrs)
+    return tuple(dy.emit("attention_weights_grad", *operands, y, p, **node.attrs))
+
+
+def with_weights(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
+    """An attention whose weights are needed too."""
+    graph = rewriter.graph
+    y, logsumexp = Value(node.id), Value(node.id, 1)
+    gradients = {"attention_grad", "attention_weights_grad"}
+    users = {user.op for user, _ in graph.users(y)}
+    if rewriter.is_output(logsumexp) or not gradients & users:
+        return None
+    if any(user.op not in gradients for user, _ in graph.users(logsumexp)):
+        return None
+    q, *others = rewriter.operands(node)
+    mixed, _ = q.emit("attention_with_weights", *others, **node.attrs)
+    return mixed, rewriter.builder.tensor(logsumexp)
+
+
 def of_several(rewriter: Rewriter, node: Node) -> tuple[Tensor, ...] | None:
     """Composites of short floats in their parts, each of which rounds."""
     is_short = any(type.dtype in SHORT_FLOATS for type in node.types)
     return expansion(rewriter, node) if is_short else None
+
+
+def pick_once(rewriter: Rewriter, node: Node) -> Tensor | None:
+    """What is picked of a log_softmax that the gradient reads as a softmax, and that softmax."""
+    graph, axis = rewriter.graph, node.attrs["axis"]
+    logs = graph.producer(node.operands[0])
+    others = [user for user, _ in graph.users(node.operands[0]) if user.id != node.id]
+    is_last = axis == node.type.rank - 1 and equal(node.type.shape[axis], 1) is True
+    if logs.op != "log_softmax" or logs.attrs["axis"] != axis or not is_last:
+        return None
+    if not others or any(user.op != "exp" for user in others):
+        return None
+    (x,), (_, index) = rewriter.operands(logs), rewriter.operands(node)
+    picked, y = x.emit("pick_log_softmax", index.reshape(index.shape[:-1]))
+    for user in others:
+        rewriter.replace_node(user, (y,))
+    result: Tensor = picked.reshape(node.type.shape)
+    return result
 
 
 def scattered(rewriter: Rewriter, value: Value) -> Node | None:
@@ -231,7 +277,7 @@ def stack_as_read(rewriter: Rewriter, node: Node) -> Tensor | None:
     return None
 
 
-FIRST: Rules = {"sum": [sum_of_scattered]}
+FIRST: Rules = {"sum": [sum_of_scattered], "take_along": [pick_once]}
 SECOND: Rules = {"sub": [add_to_places], "add": [add_to_places]}
 RULES: Rules = {
     "scatter_add_along": [one_place_each],
@@ -240,10 +286,12 @@ RULES: Rules = {
     "dot": [stack_as_read],
     "gelu": [with_slope],
     "gelu_grad": [by_slope],
+    "attention": [with_weights],
+    "attention_grad": [by_weights],
 }
 SHORT: Rules = {
     op: [of_several]
-    for name in ("gelu", "layer_norm", "batch_norm")
+    for name in ("gelu", "layer_norm", "batch_norm", "attention")
     for op in (name, f"{name}_grad")
 }
 NARROW: Rules = {

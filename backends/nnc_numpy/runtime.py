@@ -82,10 +82,12 @@ def packs() -> dict[tuple[str, ...], tuple[np.ndarray, dict[str, np.ndarray]]]:
 
 
 def zeroed(x: np.ndarray, where: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """`x` with 0 where `where` holds, by its bits: `np.where` takes a branch for each element."""
-    word = f"u{x.itemsize}"
-    bits = np.multiply(x.view(word), ~where, out=None if out is None else out.view(word))
-    return bits.view(x.dtype)
+    """`x` with 0 where `where` holds, by its bits: `np.where` takes a branch for each element.
+
+    `out` is x itself, where its array may be written.
+    """
+    bits = x.view(np.uint32 if x.itemsize == 4 else f"u{x.itemsize}")
+    return np.multiply(bits, ~where, out=None if out is None else bits).view(x.dtype)
 
 
 def runs(index: np.ndarray, rows: int) -> Runs:

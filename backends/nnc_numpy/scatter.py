@@ -55,12 +55,17 @@ def take_along(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
     return replace(site.dialect.subscript(x, places), size=sized(x, index))
 
 
-def along(dialect: Dialect, x: TensorType, axis: int, index: Expr) -> list[str]:
-    """What picks those elements of `x` that `index` gives for each place of the other axes."""
+def along(
+    dialect: Dialect, x: TensorType, axis: int, index: Expr, is_short: bool = False
+) -> list[str]:
+    """What picks those elements of `x` that `index` gives for each place of the other axes.
+
+    Where it is short, `index` lacks the axis along which it picks one.
+    """
     places = []
     for other, dim in enumerate(x.shape):
         counts = f"np.arange({dim_text(dim)})"
-        inner = x.rank - 1 - other
+        inner = x.rank - 1 - other - (is_short and other < axis)
         spread = f"{counts}[{', '.join([':'] + ['None'] * inner)}]" if inner else counts
         places.append(index.text if other == axis else spread)
     return places
@@ -80,8 +85,9 @@ def print_scatter_along(printer: Printer, node: Node) -> None:
         printer.assign(value, printer.dialect.method(read, "copy"))
     else:
         printer.assign(value, read)
-    places = along(printer.dialect, type, axis, printer.read(index))
     number = splat(printer.graph, update)
+    short = shortened(printer, node) if number is not None else None
+    places = along(printer.dialect, type, axis, short or printer.read(index), short is not None)
     if number is None:
         sign, added = "+", printer.read(update)
     else:
@@ -89,3 +95,13 @@ def print_scatter_along(printer: Printer, node: Node) -> None:
         added = printer.dialect.literal(abs(number.item()), type.dtype)
     line = f"{printer.read(value).text}[{', '.join(places)}] {sign}= {added.text}"
     printer.body.add(printer.depth, line)
+
+
+def shortened(printer: Printer, node: Node) -> Expr | None:
+    """The index of `node` as it was before it got the axis along which it picks."""
+    index = printer.graph.producer(node.operands[1])
+    if index.op != "reshape" or index.operands[0] not in printer.exprs:
+        return None
+    axis, shape = node.attrs["axis"], index.type.shape
+    given = printer.graph.type(index.operands[0]).shape
+    return printer.read(index.operands[0]) if given == shape[:axis] + shape[axis + 1 :] else None

@@ -27,6 +27,7 @@ from nnc.emit.updates import (
 from nnc.ir.dims import Dim
 from nnc.ir.graph import Node, Value
 from nnc_numpy import runtime
+from nnc_numpy.fresh import is_fresh
 from nnc_numpy.inplace import FUNCTIONS, OPERATORS, InPlacePrinter
 
 #: calls of NumPy that take longer than to pack arrays
@@ -59,6 +60,11 @@ def print_update(printer: Printer, loop: Loop) -> None:
         if isinstance(inner, InPlacePrinter):
             inner.large = 0  # a piece is
     else:
+        if isinstance(inner, InPlacePrinter) and are_free(printer, loop):
+            inner.large = 0
+            for hole in holes:
+                inner.owned.add(hole)
+                inner.roots[hole] = frozenset({hole})
         body.add(depth, f"for path, {target(holes)} in {table}.items():")
         for template, name in names.items():
             body.add(depth + 1, f"{name} = state[{state_key(template)}]")
@@ -79,6 +85,19 @@ def target(names: Sequence[str]) -> str:
 def shapes(printer: Printer, loop: Loop) -> list[tuple[Dim, ...]]:
     """Those of the loop's parameters."""
     return [printer.graph.type(member.outputs["{path}"]).shape for member in loop.members]
+
+
+def are_free(printer: Printer, loop: Loop) -> bool:
+    """Whether the updates may change their gradients, which nothing else reads."""
+    graph = printer.graph
+    for member in loop.members:
+        own = {node.id for node in member.nodes}
+        for hole in member.holes:
+            if not is_fresh(graph, graph.producer(hole)) or hole in graph.outputs.values():
+                return False
+            if any(user.id not in own for user, _ in graph.users(hole)):
+                return False
+    return True
 
 
 def is_small(shape: tuple[Dim, ...]) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, needed
+from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, needed, recurrent
 from nnc.emit.loops import carry_name, carry_on
 from nnc.ir.graph import Graph, Node, Value
-from nnc_torch import runtime
+from nnc_torch import kernels, runtime
 from nnc_torch.activations import print_le, print_mul, print_where
 from nnc_torch.fused import (
     print_attention,
@@ -23,7 +23,6 @@ from nnc_torch.fused import (
     print_module_attention,
 )
 from nnc_torch.host import UNSIGNED
-from nnc_torch.lstm import print_lstm, print_lstm_grad
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad, settle
 
 
@@ -180,8 +179,7 @@ STATEMENTS: dict[str, Statement] = {
     "batch_norm_grad": print_batch_norm_grad,
     "attention": print_attention,
     "attention_grad": print_attention_grad,
-    "lstm": print_lstm,
-    "lstm_grad": print_lstm_grad,
+    **recurrent(kernels.lstm, kernels.lstm_grad),
 }
 #: kernels that autograd does not go through: modules have them in parts
 STEPS_ALONE = {"mul", "layer_norm_grad", "batch_norm", "batch_norm_grad", "attention_grad"} | {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from nnc_numpy.rewrites import sum_of_pads
 
-from nnc.backend import Rewriter
+from nnc.backend import Rewriter, replace_lstms
 from nnc.ir.graph import Graph
 from nnc_torch.activations import by_result
 from nnc_torch.emitters import EMITTERS
 from nnc_torch.fused import in_parts
 from nnc_torch.loops import STATEMENTS
-from nnc_torch.lstm import replace_lstms
 
 RULES = {
     "add": sum_of_pads,

@@ -29,6 +29,7 @@ from nnc.emit.loops import STATEMENTS as LOOPS
 from nnc.emit.loops import print_call
 from nnc.emit.module import module_text
 from nnc.emit.names import Names, identifier
+from nnc.emit.recurrent import recurrent
 from nnc.ir.order import needed, reads
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "needed",
     "print_call",
     "reads",
+    "recurrent",
     "shape_text",
     "sized",
     "statement",

@@ -26,6 +26,7 @@ NOUNS = {
     "conv": "features", "conv_input_grad": "d_features", "conv_filter_grad": "d_filter",
     "max_pool": "pooled", "max_pool_grad": "d_pooled", "sum_pool": "pooled",
     "layer_norm": "normed", "batch_norm": "normed", "attention": "mixed",
+    "attention_with_weights": "mixed",
     "softmax": "p", "log_softmax": "log_p", "softmax_grad": "d_x", "log_softmax_grad": "d_x",
     "gelu_grad": "d_x", "silu_grad": "d_x", "sigmoid": "gate", "tanh": "squashed",
     "maximum": "larger", "minimum": "smaller", "iota": "counts", "pad": "padded",
@@ -35,10 +36,12 @@ NOUNS = {
 #: the results of ops of several; "" is the noun of the op
 RESULTS = {
     "max_pool": ("", "pooled_index"),
-    "gelu_with_slope": ("", "slope"),
+    "gelu_with_slope": ("", "slope"), "pick_log_softmax": ("picked", "softmax"),
     "layer_norm": ("", "mean", "rstd"), "layer_norm_grad": ("d_x", "d_gain", "d_bias"),
     "batch_norm": ("", "mean", "var"), "batch_norm_grad": ("d_x", "d_gain", "d_bias"),
+    "lstm_grad": ("d_x", "d_w", "d_u", "d_b"),
     "attention": ("", "logsumexp"), "attention_grad": ("d_q", "d_k", "d_v"),
+    "attention_with_weights": ("", "p"), "attention_weights_grad": ("d_q", "d_k", "d_v"),
 }  # fmt: skip
 
 #: ops that stand for the layer they end, so that its name suits them

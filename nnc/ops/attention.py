@@ -7,7 +7,7 @@ With P = softmax(scores), the gradient is
     dv = P^T dy,  ds = P * (dy v^T - sum(dy * y)),  dq = scale * ds k,  dk = scale * ds^T q
 
 (ibid., appendix B.2).  Decomposed, it says P as the decomposed result does, which is then computed
-once.
+once.  `attention_with_weights` has P as a result, for backends that rather keep it.
 """
 
 from __future__ import annotations
@@ -75,10 +75,30 @@ def _attention_grad_infer(
 ) -> tuple[TensorType, TensorType, TensorType]:
     *mask, y, logsumexp = rest
     of_y, of_logsumexp = _attention_infer(q, k, v, *mask, **attrs)
-    for found, expected in ((dy, of_y), (y, of_y), (logsumexp, of_logsumexp)):
+    _check_results((dy, of_y), (y, of_y), (logsumexp, of_logsumexp))
+    return q, k, v
+
+
+def _with_weights_infer(
+    q: TensorType, k: TensorType, *others: TensorType, **attrs: Any
+) -> tuple[TensorType, TensorType]:
+    y, _ = _attention_infer(q, k, *others, **attrs)
+    return y, q.with_shape((*q.shape[:-1], k.shape[-2]))
+
+
+def _weights_grad_infer(
+    dy: TensorType, q: TensorType, k: TensorType, v: TensorType, *rest: TensorType, **attrs: Any
+) -> tuple[TensorType, TensorType, TensorType]:
+    *mask, y, p = rest
+    of_y, of_p = _with_weights_infer(q, k, v, *mask, **attrs)
+    _check_results((dy, of_y), (y, of_y), (p, of_p))
+    return q, k, v
+
+
+def _check_results(*pairs: tuple[TensorType, TensorType]) -> None:
+    for found, expected in pairs:
         if found.dtype != expected.dtype or not same_shape(found.shape, expected.shape):
             raise OpError(f"this attention gives {expected}; its gradient cannot take {found}")
-    return q, k, v
 
 
 # ------------------------------------------------------------------------------------ evaluation
@@ -115,6 +135,21 @@ def _attention(
     return (p / total) @ v, (np.log(total) + top)[..., 0]
 
 
+def _with_weights(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None = None,
+    *,
+    scale: float,
+    causal: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    scores = _scores(q, k, mask, scale, causal)
+    p = np.exp(scores - scores.max(-1, keepdims=True))
+    p /= p.sum(-1, keepdims=True)
+    return p @ v, p
+
+
 def _attention_grad(
     dy: np.ndarray,
     q: np.ndarray,
@@ -124,12 +159,24 @@ def _attention_grad(
     scale: float,
     causal: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    mask, y = rest[0] if len(rest) == 3 else None, rest[-2]
-    scores = _scores(q, k, mask, scale, causal)
-    p = np.exp(scores - scores.max(-1, keepdims=True))
-    p /= p.sum(-1, keepdims=True)
+    *mask, y, _ = rest
+    _, p = _with_weights(q, k, v, *mask, scale=scale, causal=causal)
+    return _weights_grad(dy, q, k, v, *mask, y, p, scale=scale, causal=causal)
+
+
+def _weights_grad(
+    dy: np.ndarray,
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    *rest: np.ndarray,
+    scale: float,
+    causal: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    mask, (y, p) = rest[0] if len(rest) == 3 else None, rest[-2:]
     ds = p * (dy @ _turned(v) - (dy * y).sum(-1, keepdims=True)) * q.dtype.type(scale)
-    ds = np.where(_seen(ds.shape, mask, causal), ds, q.dtype.type(0))
+    if mask is not None:  # else every query sees itself, and what it does not see has p = 0
+        ds = np.where(_seen(ds.shape, mask, causal), ds, q.dtype.type(0))
     return ds @ k, _turned(ds) @ q, _turned(p) @ dy
 
 
@@ -156,41 +203,52 @@ def _conditions(q: Tensor, k: Tensor, mask: Tensor | None, causal: bool) -> list
     return found
 
 
-def _shown(
-    q: Tensor, k: Tensor, mask: Tensor | None, scale: float, causal: bool
-) -> tuple[Tensor, Tensor]:
-    """q * scale, and the scores with those that do not count."""
-    scaled = q * scale
-    scores = _product(scaled, k, (-1, -1))
+def _shown(q: Tensor, k: Tensor, mask: Tensor | None, scale: float, causal: bool) -> Tensor:
+    """The scores, with those that do not count."""
+    scores = _product(q * scale, k, (-1, -1))
     for condition in _conditions(q, k, mask, causal):
         scores = condition.where(scores, UNSEEN)
-    return scaled, scores
+    return scores
 
 
 def _attention_decompose(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, scale: float, causal: bool
 ) -> tuple[Tensor, Tensor]:
-    _, scores = _shown(q, k, mask, scale, causal)
+    scores = _shown(q, k, mask, scale, causal)
     last = scores.rank - 1
     y = _product(scores.emit("softmax", axis=last), v, (-1, -2))
     return y, scores.emit("logsumexp", axis=last)
 
 
+def _with_weights_decompose(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, scale: float, causal: bool
+) -> tuple[Tensor, Tensor]:
+    scores = _shown(q, k, mask, scale, causal)
+    p: Tensor = scores.emit("softmax", axis=scores.rank - 1)
+    return _product(p, v, (-1, -2)), p
+
+
 def _attention_grad_decompose(
     dy: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Tensor, scale: float, causal: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    mask, y = rest[0] if len(rest) == 3 else None, rest[-2]
-    scaled, scores = _shown(q, k, mask, scale, causal)
-    last = scores.rank - 1
-    p = scores.emit("softmax", axis=last)
-    mean = (dy * y).sum((last,)).restore(scores.shape, (last,))
+    *mask, y, _ = rest
+    _, p = _with_weights_decompose(q, k, v, *mask, scale=scale, causal=causal)
+    return _weights_grad_decompose(dy, q, k, v, *mask, y, p, scale=scale, causal=causal)
+
+
+def _weights_grad_decompose(
+    dy: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Tensor, scale: float, causal: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    mask, (y, p) = rest[0] if len(rest) == 3 else None, rest[-2:]
+    last = p.rank - 1
+    mean = (dy * y).sum((last,)).restore(p.shape, (last,))
     ds = p * (_product(dy, v, (-1, -1)) - mean)
-    if mask is not None:  # else every query sees itself, and what it does not see has p = 0
+    if mask is not None:
         for condition in _conditions(q, k, mask, causal):
             ds = condition.where(ds, 0.0)
     return (
         _product(ds, k, (-1, -2)) * scale,
-        _product(ds, scaled, (-2, -2)),
+        _product(ds, q * scale, (-2, -2)),
         _product(p, dy, (-2, -2)),
     )
 
@@ -198,7 +256,7 @@ def _attention_grad_decompose(
 def _logsumexp_of_scores(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, scale: float, causal: bool
 ) -> Tensor:
-    _, scores = _shown(q, k, mask, scale, causal)
+    scores = _shown(q, k, mask, scale, causal)
     result: Tensor = scores.emit("logsumexp", axis=scores.rank - 1)
     return result
 
@@ -245,4 +303,22 @@ define(
     vjp=vjp_of_parts(_attention_grad_decompose),
     decompose=_attention_grad_decompose,
     doc="Cotangents of the q, k and v of an attention, from dy, its operands and its results.",
+)
+define(
+    "attention_with_weights",
+    infer=_with_weights_infer,
+    evaluate=_with_weights,
+    vjp=vjp_of_parts(_with_weights_decompose),
+    decompose=_with_weights_decompose,
+    doc="An attention, and the softmax of its scores [..., T, S] in the place of their "
+    "log-sum-exp.",
+)
+define(
+    "attention_weights_grad",
+    infer=_weights_grad_infer,
+    evaluate=_weights_grad,
+    vjp=vjp_of_parts(_weights_grad_decompose),
+    decompose=_weights_grad_decompose,
+    doc="Cotangents of the q, k and v of an attention_with_weights, from dy, its operands and its "
+    "results.",
 )

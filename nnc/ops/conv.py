@@ -6,8 +6,9 @@ y [N, *out, O], with any number of spatial axes; `low` and `high` are explicit z
 
 In NumPy a convolution and its filter gradient are matrix products over windows along the last
 spatial axis, one for each tap of the others, a few samples at a time, so that these stay in the
-cache.  An input gradient without strides is a convolution itself, any other a product for each tap.
-Depthwise filters, which have no matrix to multiply with, go tap by tap throughout.
+cache.  With many channels a filter of 3 x 3 goes by tiles (`nnc/ops/winograd.py`).  An input
+gradient without strides is a convolution itself, any other a product for each tap.  Depthwise
+filters, which have no matrix to multiply with, go tap by tap throughout.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from nnc.ir.dims import equal
 from nnc.ir.types import TensorType, same_shape
-from nnc.ops.blocks import in_threads, narrow_times_narrow, times_narrow
+from nnc.ops.blocks import cores, in_threads, narrow_times_narrow, times_narrow
 from nnc.ops.registry import OpError, family
 from nnc.ops.spatial import (
     Dims,
@@ -35,6 +36,15 @@ from nnc.ops.spatial import (
     tap_views,
     unpad_spatial,
     unpadded,
+)
+from nnc.ops.winograd import (
+    correlated_sums,
+    filter_of_sums,
+    filter_sums,
+    input_sums,
+    output_of_sums,
+    output_sums,
+    times_sums,
 )
 
 if TYPE_CHECKING:
@@ -53,11 +63,13 @@ def _windows(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints)
 
 
 def _parts(samples: int, size: int) -> Iterator[slice]:
-    """All samples, as many at a time as have windows of `size` bytes each that fit the cache.
+    """All samples, as many at a time as have windows of `size` bytes each that fit the cache, and
+    at most so many that each core gets two parts.
 
     That is a power of two, so that `short_runs` finds a divisor.
     """
-    count = 1 << (max(1, 2**20 // max(size, 1)).bit_length() - 1)
+    most = min(2**20 // max(size, 1), samples // (2 * cores()))
+    count = 1 << (max(1, most).bit_length() - 1)
     return (slice(start, start + count) for start in range(0, samples, count))
 
 
@@ -130,6 +142,17 @@ def _conv(
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         return _join_groups(columns @ _matrix(w, groups), (x.shape[0], *out))
     y = np.empty((x.shape[0], *out, features), x.dtype)
+    if _has_tiles(w.shape, out, stride, dilation):
+        sums = filter_sums(w)
+
+        def convolve_tiles(part: slice) -> None:
+            products = times_sums(input_sums(pad_array(x[part], low, high)), sums)
+            output_of_sums(products, y[part])
+
+        in_threads(
+            convolve_tiles, _parts(x.shape[0], 4 * prod(out) * (per_group + features) * x.itemsize)
+        )
+        return y
 
     def convolve(part: slice) -> None:
         runs = _runs(pad_array(x[part], low, high), out, size, stride, dilation)
@@ -211,6 +234,17 @@ def _conv_filter_grad(
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         split = np.swapaxes(columns, -1, -2) @ _split_groups(dy, groups)
         return np.moveaxis(split, 0, -2).reshape(shape)  # from [G, K * C / G, O / G]
+    if _has_tiles(shape, out, stride, dilation):
+        parts = list(_parts(x.shape[0], 4 * prod(out) * (per_group + features) * x.itemsize))
+        products = np.zeros((len(parts), 16, *shape[-2:]), x.dtype)
+
+        def correlate_tiles(number: int) -> None:
+            part = parts[number]
+            left = input_sums(pad_array(x[part], low, high))
+            products[number] = correlated_sums(left, output_sums(dy[part]))
+
+        in_threads(correlate_tiles, range(len(parts)))
+        return filter_of_sums(np.add.reduce(products))
     parts = list(_parts(x.shape[0], prod(out) * prod(shape[-3:-1]) * x.itemsize))
     dws = np.zeros((len(parts), *shape), x.dtype)
 
@@ -224,6 +258,14 @@ def _conv_filter_grad(
     in_threads(correlate, range(len(parts)))
     total: np.ndarray = np.add.reduce(dws)
     return total
+
+
+def _has_tiles(filter: Ints, out: Ints, stride: Ints, dilation: Ints) -> bool:
+    """Whether tiles of 2 x 2 outputs take fewer products, of channels so many that it pays, and so
+    few that the products are still of a good size in one thread."""
+    is_plain = filter[:-2] == (3, 3) and set(stride) == set(dilation) == {1}
+    is_much = min(filter[-2:]) >= 64 and prod(filter[-2:]) <= 8192
+    return is_plain and is_much and not any(count % 2 for count in out)
 
 
 def _runs(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnc.ir.dims import equal
-from nnc.ir.types import TensorType
+from nnc.ir.types import INTEGERS, TensorType
 from nnc.ops import activations as activations
 from nnc.ops import attention as attention
 from nnc.ops import conv as conv
@@ -21,7 +21,7 @@ from nnc.ops import norm as norm
 from nnc.ops import pool as pool
 from nnc.ops.parts import vjp_of_parts
 from nnc.ops.registry import OpError, family
-from nnc.ops.rules import require_same_type
+from nnc.ops.rules import require_dtype, require_same_shape, require_same_type
 
 if TYPE_CHECKING:
     from nnc.ir.builder import Tensor
@@ -71,6 +71,26 @@ def _logsumexp(x: np.ndarray, *, axis: int) -> np.ndarray:
         return np.log(total) + np.squeeze(top, axis)
 
 
+def _pick_log_softmax_infer(x: TensorType, index: TensorType) -> tuple[TensorType, TensorType]:
+    _along("pick_log_softmax")(x, axis=x.rank - 1)
+    require_dtype("pick_log_softmax by index", index, INTEGERS)
+    require_same_shape(x.shape[:-1], index.shape)
+    return x.with_shape(index.shape), x
+
+
+def _pick_log_softmax(x: np.ndarray, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if x.ndim != 2:
+        picked, y = _pick_log_softmax(x.reshape(-1, x.shape[-1]), index.reshape(-1))
+        return picked.reshape(index.shape), y.reshape(x.shape)
+    y = x - np.maximum.reduce(x, axis=1, keepdims=True)
+    picked = y[np.arange(len(y)), index]
+    np.exp(y, out=y)
+    total = np.add.reduce(y, axis=1)
+    y /= total[:, None]
+    picked -= np.log(total)
+    return picked, y
+
+
 def _softmax_grad(dy: np.ndarray, y: np.ndarray, *, axis: int) -> np.ndarray:
     weighted = dy * y
     return weighted - y * weighted.sum(axis=axis, keepdims=True)
@@ -108,6 +128,13 @@ def _logsumexp_decompose(x: Tensor, *, axis: int) -> Tensor:
     total = (x - _restored(top, x, axis)).emit("exp").sum((axis,))
     result: Tensor = total.emit("log") + top
     return result
+
+
+def _pick_log_softmax_decompose(x: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    axis = x.rank - 1
+    logs = x.emit("log_softmax", axis=axis)
+    picked = logs.emit("take_along", index.reshape((*index.shape, 1)), axis=axis)
+    return picked.reshape(index.shape), logs.emit("exp")
 
 
 def _softmax_grad_decompose(dy: Tensor, y: Tensor, *, axis: int) -> Tensor:
@@ -156,6 +183,15 @@ define(
     vjp=lambda dy, y, x, *, axis: (dy.emit("log_softmax_grad", y, axis=axis),),
     decompose=_log_softmax_decompose,
     doc="The logarithm of softmax, without overflow.",
+)
+define(
+    "pick_log_softmax",
+    infer=_pick_log_softmax_infer,
+    evaluate=_pick_log_softmax,
+    vjp=vjp_of_parts(_pick_log_softmax_decompose),
+    decompose=_pick_log_softmax_decompose,
+    doc="The log_softmax along the last axis of x [..., C] at index [...], and the softmax: a "
+    "cross-entropy and what its gradient needs.",
 )
 define(
     "softmax_grad",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from nnc_numpy.rewrites import rewrite_for_numpy
 
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph
@@ -154,3 +155,29 @@ def test_the_gradient_of_picking_one_is_a_comparison() -> None:
     text = check(made)
     assert "np.arange(4, dtype=np.int32) ==" in text
     assert "_scatter_add_along" not in source_of(made)
+
+
+def test_a_cross_entropy_and_its_gradient_share_an_exp() -> None:
+    index = np.array([[2, 0], [1, 1], [0, 2]], np.int32)
+
+    def both(x: Tensor, labels: Tensor) -> Tensor:
+        logs = x.emit("log_softmax", axis=2)
+        picked = logs.emit("take_along", labels.reshape((3, 2, 1)), axis=2)
+        return logs.emit("exp") * picked.reshape((3, 2)).broadcast((3, 2, 4), (0, 1))
+
+    made = graph(both, TensorType("f64", (3, 2, 4)), TensorType("i32", (3, 2)))
+    rewrite_for_numpy(made)
+    assert [node.op for node in made if "softmax" in node.op] == ["pick_log_softmax"]
+    assert_computes(made, [np.random.default_rng(0).normal(size=(3, 2, 4)), index], 1e-12)
+
+
+def test_a_log_softmax_that_is_read_otherwise_stays() -> None:
+    def both(x: Tensor, labels: Tensor) -> Tensor:
+        logs = x.emit("log_softmax", axis=1)
+        return logs.emit("take_along", labels, axis=1).sum((1,)) + (logs * logs.emit("exp")).sum(
+            (1,)
+        )
+
+    made = graph(both, TensorType("f64", (3, 4)), TensorType("i32", (3, 1)))
+    rewrite_for_numpy(made)
+    assert "log_softmax" in {node.op for node in made}

@@ -1,6 +1,7 @@
 """How emitted source reads: names, comments, loops, brackets."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,15 @@ from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import Dim, symbol
 from nnc.ir.graph import Graph
 from nnc.ir.host import HostConst, HostExpr, HostIf, HostOp, HostVar
+from nnc.ir.reverse import vjp
 from nnc.ir.types import TensorType
+from nnc.passes.pipeline import optimize_training
 from tests.backends.harness import assert_computes, load, source_of
 from tests.backends.programs import digits
+from tests.gradcheck import normal
 from tests.ops.bodies import cell
 from tests.passes.graphs import graph
+from tests.std.program import training_of
 
 MATRIX = TensorType("f32", (4, 3))
 ROW = TensorType("f32", (3,))
@@ -165,10 +170,10 @@ UPDATE = """
 for p, m, v, grad in updated(state, gradients, "@opt/adamw/m/", "@opt/adamw/v/"):
     m *= 0.9
     m += 0.1 * grad
-    product = grad * grad
-    product *= 0.001
+    product_2 = grad * grad
+    product_2 *= 0.001
     v *= 0.999
-    v += product
+    v += product_2
 """
 UPDATE_OF_FEW = """
 for path, grad in gradients.items():
@@ -177,8 +182,10 @@ for path, grad in gradients.items():
     v = state[f"@opt/adamw/v/{path}"]
     m *= 0.9
     m += 0.1 * grad
+    product_2 = grad * grad
+    product_2 *= 0.001
     v *= 0.999
-    v += 0.001 * (grad * grad)
+    v += product_2
 """
 
 
@@ -194,6 +201,38 @@ def test_few_updates_of_small_arrays_are_made_array_by_array(
     monkeypatch.setattr(updates, "MANY", 1000)
     text = body(backend.emit(digits()), "classify")
     assert UPDATE_OF_FEW.strip("\n") in text
+
+
+DESCENT = """
+language 1
+data d {{
+  x: f32[N, 3] = npz("data.npz", "x")
+  batch = 4
+}}
+block Net()(x: f32[N, D]) -> f32[N, 2] {{
+  param a: f32[2] = zeros()
+  param b: f32[2] = zeros()
+  return (x |> Dense(2)) + a + 2 * b
+}}
+train fit {{
+  let net = Net()
+  loss      = sum(net(d.x)^2)
+  optimizer = SGD(0.1)
+  steps     = 5{clip}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("clip", "update"),
+    [("", "    grad *= 0.1\n    p -= grad"), ("\n  clip_norm = 1.0", "p -= 0.1 * (grad *")],
+)
+def test_a_gradient_that_the_update_alone_reads_is_scaled_in_place(
+    tmp_path: Path, clip: str, update: str
+) -> None:
+    training = training_of(tmp_path, DESCENT.format(clip=clip), x=np.ones((4, 3)))
+    optimize_training(training)
+    assert update in body(backend.emit(training), "step")
 
 
 def test_small_arrays_are_packed_and_stay_packed() -> None:
@@ -306,3 +345,27 @@ def test_a_branch_not_taken_is_not_computed() -> None:
     scalars = load(scalars_function({"lr": HostOp("mul", (safe, HostConst(2.0)))}, "scalars"))
     assert scalars["scalars"](0, 0, 0, 0) == {"lr": 0.0}
     assert scalars["scalars"](4, 0, 0, 0) == {"lr": 0.5}
+
+
+def test_attention_keeps_its_weights_for_the_gradient() -> None:
+    """Once, in views of the heads; where only the result is wanted, it keeps none."""
+    head = TensorType("f64", (3, 2, 5, 4))
+
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        mixed: Tensor = q.emit("attention", k, v, scale=0.5, causal=True)[0]
+        return mixed
+
+    arrays = [normal(*head.shape, seed=seed) for seed in range(4)]
+    assert "= attention(" in assert_computes(graph(attend, head, head, head), arrays[:3], 1e-12)
+
+    def gradients(q: Tensor, k: Tensor, v: Tensor, dy: Tensor) -> Tensor:
+        dq, dk, dv = vjp(q.builder, [attend(q, k, v)], [dy], [q, k, v])
+        assert dq is not None
+        assert dk is not None
+        assert dv is not None
+        return dq + dk * dv
+
+    source = assert_computes(graph(gradients, *[head] * 4), arrays, 1e-12)
+    assert source.count("= attention_with_weights(") == 1
+    assert source.count("= attention_weights_grad(") == 1
+    assert "_softmax" not in source

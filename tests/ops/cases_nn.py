@@ -30,17 +30,38 @@ def attention_grad(
     *operands: np.ndarray, scale: float, causal: bool, order: int = 2, label: str = ""
 ) -> Case:
     """The gradient of an attention: its results belong to its operands."""
+    return gradient_of("attention", "attention_grad", operands, scale, causal, order, label)
+
+
+def gradient_of(
+    op: str,
+    gradient: str,
+    operands: tuple[np.ndarray, ...],
+    scale: float,
+    causal: bool,
+    order: int = 2,
+    label: str = "",
+) -> Case:
     attrs = {"scale": scale, "causal": causal}
-    y, logsumexp = evaluate("attention", *operands, **attrs)
-    arrays = (normal(*y.shape, seed=3), *operands, y, logsumexp)
-    return Case("attention_grad", arrays, attrs, order, label)
+    ys = evaluate(op, *operands, **attrs)
+    arrays = (normal(*ys[0].shape, seed=3), *operands, *ys)
+    return Case(gradient, arrays, attrs, order, label)
+
+
+def weights_grad(*operands: np.ndarray, scale: float, causal: bool, label: str) -> Case:
+    names = "attention_with_weights", "attention_weights_grad"
+    return gradient_of(*names, operands, scale, causal, label=label)
 
 
 LSTM = (normal(2, 3, 2), normal(2, 12), normal(3, 12, seed=1), normal(12))
 
 ACTIVATIONS = ("sigmoid", "softplus", "log_sigmoid", "gelu", "gelu_with_slope", "silu")
 
+LABELS = np.array([[0, 2, 1], [1, 1, 0]], np.int32)
+
 CASES = [
+    Case("pick_log_softmax", (normal(2, 3, 4), LABELS)),
+    Case("pick_log_softmax", (normal(3, 4), LABELS[0]), label="matrix"),
     Case("lstm", LSTM),
     Case("lstm_grad", (normal(2, 3, 3, seed=3), *LSTM)),
     *(Case(op, (X,)) for op in ACTIVATIONS),
@@ -104,5 +125,9 @@ CASES = [
     attention_grad(Q[None], KEYS[None], KEYS[None], **CAUSAL, label="causal-rank-4"),
     attention_grad(Q[None], K[None], V[None], MASK[None], **PLAIN_ATTENTION, label="rank-4"),
     attention_grad(Q, KEYS, WIDE, FIRST, **CAUSAL, label="causal-mask"),
+    Case("attention_with_weights", (Q, KEYS, WIDE), CAUSAL, label="causal"),
+    Case("attention_with_weights", (Q[None], K[None], V[None], MASK[None]), PLAIN_ATTENTION),
+    weights_grad(Q[None], KEYS[None], KEYS[None], **CAUSAL, label="causal"),
+    weights_grad(Q, K, V, MASK, **PLAIN_ATTENTION, label="mask"),
 ]
 EXEMPT: dict[str, str] = {}

@@ -13,6 +13,7 @@ from nnc.ir.builder import Builder
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
 from nnc.ir.types import TensorType
+from nnc.ops import conv
 from nnc.ops.registry import OPS, OpError
 from tests.gradcheck import normal
 from tests.ops.bodies import evaluate
@@ -129,3 +130,29 @@ def test_a_gradient_has_to_fit_its_convolution() -> None:
     w, dy = TensorType("f32", (3, 4, 8)), TensorType("f32", (2, 4, 8))
     with pytest.raises(OpError, match=r"gives f32\[2, 3, 8\]; its gradient cannot take"):
         OPS["conv_input_grad"].infer(dy, w, shape=(2, 5, 4), **PLAIN)
+
+
+@pytest.mark.parametrize(("low", "high"), [((1, 1), (1, 1)), ((0, 2), (2, 0)), ((0, 0), (0, 0))])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_many_channels_go_by_tiles(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, low: tuple[int, int], high: tuple[int, int]
+) -> None:
+    """They round no more than the products of each tap."""
+    x, w = normal(5, 8, 10, 64).astype(dtype), normal(3, 3, 64, 96, seed=1).astype(dtype)
+    attrs = {"stride": (1, 1), "dilation": (1, 1), "low": low, "high": high, "groups": 1}
+    assert conv._has_tiles(w.shape, (8, 10), attrs["stride"], attrs["dilation"])
+    dy = normal(*evaluate("conv", x, w, **attrs).shape, seed=2).astype(dtype)
+
+    def triple() -> list[np.ndarray]:
+        return [
+            evaluate("conv", x, w, **attrs),
+            evaluate("conv_input_grad", dy, w, shape=x.shape, **attrs),
+            evaluate("conv_filter_grad", x, dy, shape=w.shape, **attrs),
+        ]
+
+    tiled = triple()
+    monkeypatch.setattr(conv, "_has_tiles", lambda *_: False)
+    for found, wanted in zip(tiled, triple(), strict=True):
+        assert found.dtype == wanted.dtype
+        error = np.abs(found - wanted).max() / np.abs(wanted).max()
+        assert error < 16 * np.finfo(dtype).eps

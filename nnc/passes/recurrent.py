@@ -1,8 +1,8 @@
-"""An LSTM and its gradient, which are two loops in the graph of a step, as PyTorch's kernels.
+"""An LSTM and its gradient, which are two loops in the graph of a step, as one op each.
 
-What to look for is not written down as a pattern: the graph of an `lstm` and its gradient, made,
-optimized and rewritten as any other, is what a step must contain.  A loop that differs in anything
-stays a loop.
+For backends that have kernels for them.  What to look for is not written down as a pattern: the
+graph of an `lstm` and its gradient, made, optimized and rewritten as any other, is what a step must
+contain.  A loop that differs in anything stays a loop.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from nnc.backend import Rewriter, legalize, optimize, run_on_bodies
-from nnc.emit import Expr, Printer
 from nnc.ir.builder import Builder
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.reverse import vjp
 from nnc.ir.text import structural_text
 from nnc.ir.types import TensorType
 from nnc.ops.registry import OPS
-from nnc_torch import kernels
-from nnc_torch.spatial import settle
+from nnc.passes.base import Rewriter, run_on_bodies
+from nnc.passes.legalize import legalize
+from nnc.passes.pipeline import optimize
 
 #: the results of a loop over an LSTM: h and c at the end, and all h; then what its gradient reads
 ALL_H = 2
@@ -41,15 +40,13 @@ class Reference:
 
 @lru_cache(maxsize=16)
 def reference(
-    size: tuple[int, int, int, int],
-    rewrite: Callable[[Graph], object],
-    emitters: frozenset[str],
+    x: TensorType, h: int, rewrite: Callable[[Graph], object], emitters: frozenset[str]
 ) -> Reference:
     """That of x [N, T, D] and width H."""
-    n, t, d, h = size
+    n, t, d = x.shape
     builder = Builder(Graph("lstm"))
     shapes = {"x": (n, t, d), "w": (d, 4 * h), "u": (h, 4 * h), "b": (4 * h,), "dy": (n, t, h)}
-    inputs = {name: builder.input(name, TensorType("f32", s)) for name, s in shapes.items()}
+    inputs = {name: builder.input(name, x.with_shape(s)) for name, s in shapes.items()}
     *operands, dy = inputs.values()
     decompose = OPS["lstm"].decompose
     assert decompose is not None
@@ -116,30 +113,29 @@ def replace_lstms(
     """
     graph, changed = rewriter.graph, False
     for node in [node for node in graph if node.op == "scan" and node.attrs["reverse"]]:
-        size = size_of(graph, node)
-        if size is None:
+        operand = operand_of(graph, node)
+        if operand is None:
             continue
-        match = Match(reference(size, rewrite, emitters), graph)
+        match = Match(reference(*operand, rewrite, emitters), graph)
         if match.is_same(match.reference.sums, Value(node.id, SUMS)):
             changed |= replace(rewriter, match, node)
     return changed
 
 
-def size_of(graph: Graph, node: Node) -> tuple[int, int, int, int] | None:
-    """N, T, D and H, where `node` may be the loop of the gradient of an LSTM."""
+def operand_of(graph: Graph, node: Node) -> tuple[TensorType, int] | None:
+    """The type of x [N, T, D] and H, where `node` may be the loop of the gradient of an LSTM."""
     if len(node.operands) <= SUMS or len(node.types) != SUMS + 1:
         return None
     forward = graph.producer(node.operands[SUMS])
     if forward.op != "scan" or len(forward.operands) <= SUMS or len(forward.types) <= ALL_H:
         return None
     product = graph.producer(forward.operands[2])
-    if product.op != "dot" or graph.type(product.operands[0]).rank != 3:
+    if product.op != "dot":
         return None
-    x = graph.type(product.operands[0])
-    dims = (*x.shape, forward.types[ALL_H].shape[-1])
-    numbers = tuple(dim for dim in dims if isinstance(dim, int))
-    n, t, d, *h = (*numbers, *[0] * 4)[:4]
-    return (n, t, d, h[0]) if len(numbers) == 4 and x.dtype == "f32" else None
+    x, width = graph.type(product.operands[0]), forward.types[ALL_H].shape[-1]
+    if x.rank != 3 or x.dtype not in ("f32", "f64") or not isinstance(width, int):
+        return None
+    return (x, width) if all(isinstance(dim, int) for dim in x.shape) else None
 
 
 def replace(rewriter: Rewriter, match: Match, backward: Node) -> bool:
@@ -174,53 +170,3 @@ def replace(rewriter: Rewriter, match: Match, backward: Node) -> bool:
         if node.id in graph.nx:
             rewriter.remove_unread(node)
     return True
-
-
-# ---------------------------------------------------------------- printing
-@dataclass(frozen=True)
-class Layer(Expr):
-    """All h; `residual` is the variable of what the gradient needs."""
-
-    residual: str = ""
-
-
-def print_lstm(printer: Printer, node: Node) -> None:
-    operands = ", ".join(map(printer.explicit, node.operands))
-    call = f"{printer.helper(kernels.lstm)}({operands})"
-    if not partners(printer.graph, "lstm_grad", node.operands):
-        settle(printer, node, Expr(f"{call}[0]", size=1))
-        return
-    name, kept = printer.names.new("hs"), printer.names.new("kept")
-    printer.place(node)
-    printer.body.add(printer.depth, f"{name}, {kept} = {call}")
-    printer.bind(Value(node.id), Layer(name, residual=kept))
-
-
-def print_lstm_grad(printer: Printer, node: Node) -> None:
-    dy, *operands = map(printer.explicit, node.operands)
-    kept = residual(printer, node)
-    if kept is None:
-        kept = f"{printer.helper(kernels.lstm)}({', '.join(operands)})[1]"
-    made = f"{printer.helper(kernels.lstm_grad)}({dy}, {kept})"
-    printer.place(node)
-    targets = []
-    for index, wish in enumerate(("d_x", "d_w", "d_u", "d_b")):
-        value = Value(node.id, index)
-        targets.append(printer.names.new(wish) if printer.uses[value] else "_")
-        printer.bind(value, Expr(targets[-1]))
-    printer.body.add(printer.depth, f"{', '.join(targets)} = {made}")
-
-
-def residual(printer: Printer, node: Node) -> str | None:
-    """What the `lstm` of a `lstm_grad` has left, where there is one before it."""
-    for layer in partners(printer.graph, "lstm", node.operands[1:]):
-        expr = printer.exprs.get(Value(layer.id))
-        if isinstance(expr, Layer):
-            return expr.residual
-    return None
-
-
-def partners(graph: Graph, op: str, operands: tuple[Value, ...]) -> list[Node]:
-    """The nodes of `op` that have these last operands, x, w, u and b."""
-    users = (user for user, _ in graph.users(operands[0]))
-    return [user for user in users if user.op == op and user.operands[-4:] == operands]
