@@ -277,7 +277,8 @@ NETS = {
     "silu_grad(": "h |> silu",
     "softmax_grad(": "softmax(h) * h",
     "sigmoid_grad(": "h |> sigmoid",
-    "tanh_grad(": "h |> LSTM(D)",
+    "tanh_grad(": "h |> GRU(D)",
+    "lstm_grad(": "h |> LSTM(D)",
     "wanted=(True, False, False)": "h + gradient(sum(tanh(LayerNorm()(h))), h)",
 }
 
