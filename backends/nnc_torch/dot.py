@@ -25,9 +25,10 @@ class Product(Expr):
     linear: str = ""  # what a step calls for it, where it is large
 
 
-#: From so many multiplications on oneDNN is faster than MKL, on which `@` rests: by 1.1 to 1.6 on
-#: an AMD EPYC, and as fast on Intel's processors.  Small products lose the 25 us of its call;
-#: x.T @ y of two tall arrays, which is the gradient of a matrix, is no faster or slower.
+#: From so many multiplications on oneDNN is faster than MKL, on which `@` rests, where there is
+#: AVX-512: by 1.1 to 1.6 on an AMD EPYC, and as fast on Intel's processors.  With AVX2 alone MKL is
+#: faster by 1.05 to 1.2.  Small products lose the 25 us of its call; x.T @ y of two tall arrays,
+#: which is the gradient of a matrix, is no faster or slower.
 LARGE = 1 << 23
 
 

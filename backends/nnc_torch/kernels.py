@@ -12,14 +12,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Kept = tuple[Tensor, list[Tensor]]
+Kept = list[Tensor]
+
+
+def is_of_cpu(x: Tensor) -> bool:
+    """Whether x is what the kernels of oneDNN take."""
+    return x.device.type == "cpu" and x.dtype == torch.float32
+
+
+def has_wide_products() -> bool:
+    """Whether oneDNN is there and may use AVX-512."""
+    is_wide = "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return is_wide and torch.backends.mkldnn.is_available()
 
 
 # ---------------------------------------------------------------- products
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
-    """x @ w + b for a matrix w, on a CPU by oneDNN, which torch.compile does not know."""
-    is_known = torch.compiler.is_compiling() or not torch.backends.mkldnn.is_available()
-    if is_known or x.device.type != "cpu" or x.dtype != torch.float32:
+    """x @ w + b for a matrix w: by oneDNN on a CPU with AVX-512, which MKL leaves unused on AMD's.
+
+    torch.compile does not know oneDNN's product.
+    """
+    if torch.compiler.is_compiling() or not is_of_cpu(x) or not has_wide_products():
         return F.linear(x, w.T, b)
     return torch.ops.mkldnn._linear_pointwise(x, w.T, b, "none", [], "")
 
@@ -102,23 +115,51 @@ def log_softmax_grad(dy: Tensor, y: Tensor, axis: int) -> Tensor:
 
 # ---------------------------------------------------------------- recurrence
 def lstm(x: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Kept]:
-    """All h [N, T, H] of an LSTM from zero over x [N, T, D], and what `lstm_grad` needs.
+    """All h [N, T, H] of an LSTM from zero over x [N, T, D], and what `lstm_grad` needs."""
+    if not is_of_cpu(x) or not torch.backends.mkldnn.is_available():
+        return traced_lstm(x, w, u, b)
+    hidden = len(u)
+    zero = x.new_zeros(1, len(x), hidden)
+    operands = [
+        x.transpose(0, 1).contiguous(),  # the kernel goes along the first axis
+        w.T.contiguous(),
+        u.T.contiguous(),
+        b,
+        torch.zeros_like(b),
+        zero,
+        zero,
+    ]
+    layer = torch.ops.aten.mkldnn_rnn_layer
+    with torch.enable_grad():  # without it the kernel leaves nothing for its backward
+        y, h, c, left = layer(*operands, False, [], 2, hidden, 1, True, False, False, True)
+    return y.transpose(0, 1).contiguous(), [*operands, y, h, c, left]
 
-    Its backward is no function of its own, so autograd goes through this layer alone.
-    """
+
+def lstm_grad(dy: Tensor, kept: Kept) -> tuple[Tensor, ...]:
+    """The cotangents of x, w, u and b of an `lstm`."""
+    *operands, left = kept
+    if not is_of_cpu(dy) or not torch.backends.mkldnn.is_available():
+        return torch.autograd.grad(left, operands, dy)
+    hidden = dy.shape[-1]
+    dy = dy.transpose(0, 1).contiguous()
+    backward = torch.ops.aten.mkldnn_rnn_layer_backward
+    made = backward(
+        *operands, dy, None, None, False, 2, hidden, 1, True, True, False, [], False, left
+    )
+    dx, dw, du, db, *_ = made
+    return dx.transpose(0, 1), dw.T, du.T, db
+
+
+def traced_lstm(x: Tensor, w: Tensor, u: Tensor, b: Tensor) -> tuple[Tensor, Kept]:
+    """An `lstm` on other devices and of other types, by autograd, as there the backward is no
+    function of its own."""
     operands = [z.detach().requires_grad_() for z in (x, w, u, b)]
     x, w, u, b = operands
     zero = x.new_zeros(1, len(x), len(u))
     with torch.enable_grad():
         weights = [w.T, u.T, b, torch.zeros_like(b)]
         y, _, _ = torch.lstm(x, (zero, zero), weights, True, 1, 0.0, True, False, True)
-    return y.detach(), (y, operands)
-
-
-def lstm_grad(dy: Tensor, kept: Kept) -> tuple[Tensor, ...]:
-    """The cotangents of x, w, u and b of an `lstm`."""
-    y, operands = kept
-    return torch.autograd.grad(y, operands, dy)
+    return y.detach(), [*operands, y]
 
 
 # ---------------------------------------------------------------- embedding

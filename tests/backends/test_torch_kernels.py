@@ -91,7 +91,15 @@ def test_one_row_is_normalized_to_the_bias() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("rank", [2, 3])
 @pytest.mark.parametrize("is_turned", [False, True])
-def test_linear_is_a_product(dtype: torch.dtype, rank: int, is_turned: bool) -> None:
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+def test_linear_is_a_product(
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    rank: int,
+    is_turned: bool,
+    capability: str,
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     torch.manual_seed(0)
     x, b = torch.randn((3, 4, 5)[3 - rank :], dtype=dtype), torch.randn(6, dtype=dtype)
     w = torch.randn(6, 5, dtype=dtype).T if is_turned else torch.randn(5, 6, dtype=dtype)
@@ -99,11 +107,22 @@ def test_linear_is_a_product(dtype: torch.dtype, rank: int, is_turned: bool) -> 
     torch.testing.assert_close(kernels.linear(x, w), x @ w)
 
 
-def test_without_onednn_linear_is_torch_s(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+@pytest.mark.parametrize(("is_available", "capability"), [(False, "AVX512"), (True, "AVX2")])
+def test_without_onednn_or_where_mkl_is_faster_linear_is_torch_s(
+    monkeypatch: pytest.MonkeyPatch, is_available: bool, capability: str
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: is_available)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", None)
     x, w, b = torch.randn(3, 5), torch.randn(5, 6), torch.randn(6)
     torch.testing.assert_close(kernels.linear(x, w, b), x @ w + b)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own modules
+def test_torch_compile_goes_through_linear() -> None:
+    x, w, b = torch.randn(3, 5), torch.randn(5, 6), torch.randn(6)
+    made = torch.compile(kernels.linear, backend="eager", fullgraph=True)(x, w, b)
+    torch.testing.assert_close(made, x @ w + b)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +277,8 @@ NETS = {
     "silu_grad(": "h |> silu",
     "softmax_grad(": "softmax(h) * h",
     "sigmoid_grad(": "h |> sigmoid",
-    "tanh_grad(": "h |> LSTM(D)",
+    "tanh_grad(": "h |> GRU(D)",
+    "lstm_grad(": "h |> LSTM(D)",
     "wanted=(True, False, False)": "h + gradient(sum(tanh(LayerNorm()(h))), h)",
 }
 

@@ -109,8 +109,12 @@ def test_what_differs_from_an_lstm_stays_a_loop(tmp_path: Path, name: str) -> No
     assert "unbind" in step
 
 
+@pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_kernels_compute_the_ops(dtype: Any) -> None:
+def test_the_kernels_compute_the_ops(
+    monkeypatch: pytest.MonkeyPatch, dtype: Any, has_onednn: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: has_onednn)
     draw = np.random.default_rng(0).standard_normal
     shapes = [(2, 3, 4), (4, 20), (5, 20), (20,), (2, 3, 5)]
     *arrays, dy = (draw(shape).astype(dtype) for shape in shapes)
