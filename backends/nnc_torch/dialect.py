@@ -207,8 +207,6 @@ def compiled(step):
     Random words are drawn, and a fused update is done, between what it compiles.
     """
 {outside}    torch._dynamo.config.capture_scalar_outputs = True
-    # How long its checks of arguments take is measured over 32 MB, and read by nobody.
-    torch._dynamo.guards.profile_guard_manager = lambda *_: 0.0
     fast = torch.compile(step)
 
     def run(state, batch, scalars):
