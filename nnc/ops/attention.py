@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 define = family("nn")
 
-#: the score of a key that a query may not see
+#: the score of a key that a query may not see, and what f16 has for it
 UNSEEN = -1e30
+UNSEEN_F16 = -6e4
 
 
 # ------------------------------------------------------------------------------------ type rules
@@ -112,11 +113,15 @@ def _seen(shape: tuple[int, ...], mask: np.ndarray | None, causal: bool) -> np.n
     return seen if mask is None else seen & mask
 
 
+def _unseen(dtype: str) -> float:
+    return UNSEEN_F16 if dtype in ("f16", "float16") else UNSEEN
+
+
 def _scores(
     q: np.ndarray, k: np.ndarray, mask: np.ndarray | None, scale: float, causal: bool
 ) -> np.ndarray:
     scores = (q * q.dtype.type(scale)) @ _turned(k)
-    return np.where(_seen(scores.shape, mask, causal), scores, q.dtype.type(UNSEEN))
+    return np.where(_seen(scores.shape, mask, causal), scores, q.dtype.type(_unseen(q.dtype.name)))
 
 
 def _attention(
@@ -207,7 +212,7 @@ def _shown(q: Tensor, k: Tensor, mask: Tensor | None, scale: float, causal: bool
     """The scores, with those that do not count."""
     scores = _product(q * scale, k, (-1, -1))
     for condition in _conditions(q, k, mask, causal):
-        scores = condition.where(scores, UNSEEN)
+        scores = condition.where(scores, _unseen(scores.dtype))
     return scores
 
 

@@ -189,7 +189,7 @@ MISSPELT = (
     Misspelt("rows_written_once", "lstm", Site("scatter_add", "Embedding"),
              "np.add.reduceat(part, starts, axis=0)", "part[starts]"),
     Misspelt("softmax_not_normalized", "attention", Site("attention", "MultiHeadAttention"),
-             "y /= y.sum(axis=axis, keepdims=True)", "y /= y.sum()"),
+             "p *= 1 / total", "p *= 1 / total.sum()"),
 )  # fmt: skip
 
 FAULTS = (*PLANTED, *MISSPELT)
