@@ -42,6 +42,7 @@ from nnc_numpy import attention, kernels, runtime
 from nnc_numpy.dot import dot
 from nnc_numpy.masks import choice
 from nnc_numpy.scatter import add_one_by_one, take, take_along
+from nnc_numpy.sizes import is_little
 
 _GEOMETRY = ("stride", "dilation", "low", "high", "groups")
 _ATTENTION = ("scale", "causal")
@@ -51,6 +52,21 @@ _WINDOW = ("axes", "size", "stride", "dilation")
 
 def inverse_root(site: Site, node: Node, x: Expr) -> Expr:
     return site.dialect.binary("/", MUL, Expr("1.0"), site.dialect.call("np.sqrt", x))
+
+
+def reduced(name: str, function: str) -> Emitter:
+    """`x.sum(axis=...)`; of a little array `np.add.reduce(x, axis=...)`, which is 1 us faster."""
+    method = reduction(name)
+
+    def emit(site: Site, node: Node, x: Expr) -> Expr:
+        axes, (type,) = node.attrs["axes"], site.types
+        if len(axes) != 1 or type.rank > 2 or not (type.is_float and is_little(type.shape)):
+            return method(site, node, x)
+        axis = {"axis": axes[0]} if type.rank > 1 else {}
+        kept = site.dialect.call(f"{function}.reduce", x, **axis, keepdims=True).text
+        return replace(site.dialect.call(f"{function}.reduce", x, **axis), kept=(axes, kept))
+
+    return emit
 
 
 def random_bits(site: Site, node: Node, *xs: Expr) -> Expr:
@@ -174,10 +190,10 @@ EMITTERS: dict[str, Emitter] = {
     "scatter_add": add_one_by_one,
     "scatter_add_along": copied("axis"),
     "argsort": argsort,
-    "sum": reduction("sum"),
-    "max": reduction("max"),
-    "min": reduction("min"),
-    "prod": reduction("prod"),
+    "sum": reduced("sum", "np.add"),
+    "max": reduced("max", "np.maximum"),
+    "min": reduced("min", "np.minimum"),
+    "prod": reduced("prod", "np.multiply"),
     "argmax": arg_reduction("argmax"),
     "argmin": arg_reduction("argmin"),
     "cumsum": cumsum,

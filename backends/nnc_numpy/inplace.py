@@ -12,7 +12,6 @@ terms of it or of a view of it.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -20,10 +19,10 @@ from typing import Any
 
 from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
 from nnc.ir.graph import Graph, Node, Value
-from nnc.ir.types import TensorType
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh, is_new
 from nnc_numpy.masks import is_zero, kept_branch
+from nnc_numpy.sizes import elements
 
 #: elements from which an array is worth a statement of its own
 LARGE = 1 << 8
@@ -149,7 +148,7 @@ class InPlacePrinter(Printer):
             return False
         if node.op not in FUNCTIONS and kept_branch(self.graph, node) is None:
             return False
-        return self.large == 0 or size(node.type) >= self.large
+        return self.large == 0 or (elements(node.type.shape) or 0) >= self.large
 
     def chain(self, root: Node, text: str) -> list[Step]:
         """The ops of `root`'s expression, `text`, that can work in one array, the first one first.
@@ -230,9 +229,3 @@ class InPlacePrinter(Printer):
 def words(text: str) -> list[str]:
     """The names in an expression."""
     return re.findall(r"[^\W\d]\w*", text)
-
-
-def size(type: TensorType) -> int:
-    """The elements of an array of this type; 0 where that is not known."""
-    sizes = [dim for dim in type.shape if isinstance(dim, int)]
-    return math.prod(sizes) if len(sizes) == type.rank else 0

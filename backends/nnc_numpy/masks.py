@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import math
-
 from nnc.backend import splat
 from nnc.emit import UNARY, Expr, Site
 from nnc.emit.spellings import where
 from nnc.ir.graph import Graph, Node, Value
 from nnc_numpy import runtime
+from nnc_numpy.sizes import elements
 
 #: elements up to which `np.where` is the faster
 SMALL = 1 << 8
@@ -19,8 +18,8 @@ SMALL = 1 << 8
 
 def choice(site: Site, node: Node, condition: Expr, x: Expr, y: Expr) -> Expr:
     """`zeroed(x, condition)` where one side is 0 and the other an array, else `np.where(...)`."""
-    sizes = [dim for dim in node.type.shape if isinstance(dim, int)]
-    is_small = len(sizes) == node.type.rank and math.prod(sizes) < SMALL
+    count = elements(node.type.shape)
+    is_small = count is not None and count < SMALL
     if is_small or not node.type.is_float or condition.weak or bool(x.weak) == bool(y.weak):
         return where(site, node, condition, x, y)
     zero, kept = (x, y) if x.weak else (y, x)

@@ -6,7 +6,6 @@ once, every pass goes through memory; done for pieces that fit the cache, only t
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -29,6 +28,7 @@ from nnc.ir.graph import Node, Value
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh
 from nnc_numpy.inplace import FUNCTIONS, OPERATORS, InPlacePrinter
+from nnc_numpy.sizes import elements
 
 #: calls of NumPy that take longer than to pack arrays
 MANY = 24
@@ -102,8 +102,8 @@ def are_free(printer: Printer, loop: Loop) -> bool:
 
 def is_small(shape: tuple[Dim, ...]) -> bool:
     """Whether an array is one piece, so that there is nothing to cut."""
-    sizes = [dim for dim in shape if isinstance(dim, int)]
-    return len(sizes) == len(shape) and math.prod(sizes) <= runtime.PIECE
+    count = elements(shape)
+    return count is not None and count <= runtime.PIECE
 
 
 @dataclass
