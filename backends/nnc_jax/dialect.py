@@ -15,6 +15,7 @@ from nnc.emit import Dialect, Expr, print_call
 from nnc.emit.memory import keep_memory
 from nnc.ir.liveness import step_liveness
 from nnc.ir.program import Step, Training
+from nnc.ir.storage import bytes_of
 from nnc_jax import runtime, short, streams
 from nnc_jax.emitters import EMITTERS
 from nnc_jax.scan import print_scan
@@ -86,9 +87,8 @@ class JaxDialect(Dialect):
         return runtime.compiled, short.from_numpy, short.to_numpy, *many
 
     def starts(self, training: Training) -> tuple[Callable[..., Any], ...]:
-        steps = (step for phase in training.phases for step in phase.steps)
-        large = max(map(bytes_at_once, steps), default=0) >= LARGE
-        return *super().starts(training), *((runtime.run_in_caller,) if large else ())
+        is_large = any(takes_much(step) for phase in training.phases for step in phase.steps)
+        return *super().starts(training), *((runtime.run_in_caller,) if is_large else ())
 
     @property
     def host(self) -> Dialect:
@@ -108,9 +108,11 @@ class JaxDialect(Dialect):
         return Expr(self.number(text, dtype))
 
 
-def bytes_at_once(step: Step) -> int:
-    """Bytes that are alive at the peak of `step`."""
-    return step_liveness(step.graph).most
+def takes_much(step: Step) -> bool:
+    """Whether `LARGE` bytes are alive at the peak of `step`."""
+    made = (node for node in step.graph if node.op != "broadcast")  # which is a view
+    largest = max((bytes_of(type) for node in made for type in node.types), default=0)
+    return largest >= LARGE or step_liveness(step.graph).most >= LARGE
 
 
 def reads_data(step: Step) -> bool:

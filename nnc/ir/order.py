@@ -24,6 +24,8 @@ def reads(graph: Graph, node: Node) -> list[Read]:
     """What the text of `node` refers to."""
     if OPS[node.op].family != "elementwise" or not node.type.rank:
         return [Read(value) for value in node.operands]
+    if all(graph.producer(value).op != "broadcast" for value in node.operands):
+        return [Read(value) for value in node.operands]
     found = [past_broadcasts(graph, value) for value in node.operands]
     covered = {axis for read in found for axis in _axes(read, node)}
     if covered >= set(range(node.type.rank)):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from nnc.ir.builder import Builder, Tensor
@@ -105,6 +106,13 @@ class Rule:
     replacement: Pattern
     condition: Callable[[TensorType], bool] | None = None
 
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """What some operands must be made by for this rule to match."""
+        made = {pattern.op for pattern in self.pattern.operands if isinstance(pattern, Apply)}
+        is_number = any(isinstance(pattern, Number) for pattern in self.pattern.operands)
+        return frozenset(made | {"const"} if is_number else made)
+
     def apply(self, builder: Builder, node: Node, operands: Operands) -> Tensor | None:
         """What takes the place of `node`, or None where the rule does not match `operands`."""
         if self.condition is not None and not self.condition(node.type):
@@ -117,10 +125,15 @@ class Rule:
 
 def rewrite(builder: Builder, node: Node) -> Tensor | None:
     """What takes the place of `node` by the first rule; operands may change places if need be."""
-    if node.op not in RULES:
+    graph = builder.graph
+    made = {graph.producer(value).op for value in node.operands}
+    if any(is_constant(graph, value) for value in node.operands):
+        made.add("const")
+    rules = [rule for rule in RULES.get(node.op, ()) if rule.asked <= made]
+    if not rules:
         return None
     for operands in (node.operands, node.operands[::-1])[: 1 + (node.op in COMMUTATIVE)]:
-        for rule in RULES[node.op]:
+        for rule in rules:
             result = rule.apply(builder, node, operands)
             if result is not None:
                 return result
