@@ -20,8 +20,8 @@ from nnc_jax import runtime, short, streams
 from nnc_jax.emitters import EMITTERS
 from nnc_jax.scan import print_scan
 
-#: Bytes from which on a step runs on its caller's thread.  A recurrent network with 60 MB took as
-#: long and 90 MB less so; a step of microseconds takes twice as long, as nothing overlaps.
+#: Bytes from which on a step runs on its caller's thread.  A recurrent network of 60 MB then needs
+#: 90 MB less, in the same time; a step of microseconds would take twice as long.
 LARGE = 1 << 24
 
 RUN = '''\

@@ -133,6 +133,24 @@ block Plain(lr: f32)(p: f32[...], grad: f32[...]) -> f32[...] {
     assert "betas=(0.8, 0.99), rate=0.01, eps=0.001, decay=1 - 0.75 - 0.125)" in text
 
 
+def test_adam_with_its_corrections_written_out(tmp_path: Path) -> None:
+    blocks = """
+block Textbook(lr: f32)(p: f32[...], grad: f32[...]) -> f32[...] {
+  buffer m: f32[...] = zeros()
+  buffer v: f32[...] = zeros()
+  m = 0.9 * m + 0.1 * grad
+  v = 0.999 * v + 0.001 * grad^2
+  let left1 = 1 - 0.9^(step + 1)
+  let left2 = 1 - 0.999^(step + 1)
+  return p - lr * (m / left1) / (sqrt(v / left2) + 1e-8)
+}
+"""
+    text = assert_trains_like_numpy(program(tmp_path, "Textbook(1e-2)", NET + blocks))
+    assert "betas=(0.9, 0.999), rate=0.01 / left1, eps=1e-08, correction=left2" in " ".join(
+        text.split()
+    )
+
+
 def test_adamw_is_what_a_careful_engineer_writes(tmp_path: Path) -> None:
     text = PROGRAM.format(
         blocks=NET, optimizer="AdamW(cosine(1e-2), weight_decay = 0.1)", settings=""

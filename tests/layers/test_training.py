@@ -52,7 +52,9 @@ def assert_trains_alike(text: str, folder: Path, backend: str) -> None:
     assert found.keys() == state.keys()
     for path, value in state.items():
         # The gradient of a key's bias is 0 to rounding, 1e-17, which Adam divides by 1e-8.
-        np.testing.assert_allclose(found[path], value, rtol=1e-12, atol=1e-11, err_msg=path)
+        has_keys = path.endswith("multi_head_attention_0.dense_0.b")
+        atol = 1e-11 if has_keys else 1e-12
+        np.testing.assert_allclose(found[path], value, rtol=1e-12, atol=atol, err_msg=path)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
