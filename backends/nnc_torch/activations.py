@@ -14,6 +14,7 @@ from nnc.emit import Printer
 from nnc.ir.builder import Tensor
 from nnc.ir.graph import Graph, Node, Value
 from nnc_torch import kernels
+from nnc_torch.inplace import may_write
 from nnc_torch.spatial import settle
 
 
@@ -61,8 +62,9 @@ def print_where(printer: Printer, node: Node) -> None:
     if y is None:
         settle(printer, node, printer.compose(node))
         return
-    name = printer.helper(kernels.relu_grad)
     dy = printer.read(node.operands[2])
+    kernel = kernels.relu_grad_ if may_write(dy, node.type) else kernels.relu_grad
+    name = printer.helper(kernel)
     settle(printer, node, printer.dialect.call(name, dy, printer.variable(y)))
 
 

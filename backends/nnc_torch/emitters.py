@@ -9,6 +9,7 @@ from nnc.emit import ADD, AND, MUL, OR, SHIFT, XOR, Emitter
 from nnc_torch import kernels, runtime
 from nnc_torch.dot import dot, plus, step_dot
 from nnc_torch.host import by_type
+from nnc_torch.inplace import gelu_grad, in_place
 from nnc_torch.spatial import (
     conv,
     conv_filter_grad,
@@ -56,6 +57,8 @@ from nnc_torch.spellings import (
     softplus,
     take,
     take_along,
+    times,
+    total,
     transpose,
     where,
     window,
@@ -85,7 +88,7 @@ TENSORS: dict[str, Emitter] = {
     "is_finite": function("torch.isfinite"),
     "add": plus,
     "sub": operator("-", ADD),
-    "mul": operator("*", MUL),
+    "mul": times,
     "div": operator("/", MUL),
     "pow": power,
     "rem": operator("%", MUL),
@@ -129,7 +132,7 @@ TENSORS: dict[str, Emitter] = {
     "scatter_add": scatter_add,
     "scatter_add_along": scatter_add_along,
     "argsort": argsort,
-    "sum": reduction("sum"),
+    "sum": total,
     "max": reduction("amax"),
     "min": reduction("amin"),
     "prod": product,
@@ -153,7 +156,7 @@ TENSORS: dict[str, Emitter] = {
     "log_softmax_grad": helper_along(kernels.log_softmax_grad),
     "logsumexp": along("torch.logsumexp"),
     "gelu": function("F.gelu"),
-    "gelu_grad": helper(kernels.gelu_grad),
+    "gelu_grad": gelu_grad,
     "silu": function("F.silu"),
     "silu_grad": helper(kernels.silu_grad),
 }
@@ -170,6 +173,7 @@ DIFFERENTIABLE: dict[str, Emitter] = {
     "maximum": larger,
     "minimum": helper(runtime.minimum),
     "scatter_add": index_add,
+    "sum": reduction("sum"),
     "max": first_extremum("max"),
     "min": first_extremum("min"),
     "stop_gradient": lambda site, node, x: site.dialect.method(x, "detach"),
@@ -183,5 +187,5 @@ def with_host(table: dict[str, Emitter]) -> dict[str, Emitter]:
     return {op: by_type(emit, op) for op, emit in {**table, **made}.items()}
 
 
-EMITTERS = with_host(TENSORS)
+EMITTERS = with_host({op: in_place(op, emit) for op, emit in TENSORS.items()})
 MODULE_EMITTERS = with_host(DIFFERENTIABLE)

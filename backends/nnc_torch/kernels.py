@@ -77,10 +77,21 @@ def adam_(
     )
 
 
+def square_sum(x: Tensor) -> Tensor:
+    """The sum of the squares of all of x."""
+    flat = x.flatten()
+    return torch.dot(flat, flat)
+
+
 # ---------------------------------------------------------------- activations
 def relu_grad(dy: Tensor, y: Tensor) -> Tensor:
     """The cotangent of the x of `y = relu(x)`: dy, but 0 where y is 0."""
     return torch.ops.aten.threshold_backward(dy, y, 0)
+
+
+def relu_grad_(dy: Tensor, y: Tensor) -> Tensor:
+    """`relu_grad` in the array of dy."""
+    return torch.ops.aten.threshold_backward.grad_input(dy, y, 0, grad_input=dy)
 
 
 def sigmoid_grad(dy: Tensor, y: Tensor) -> Tensor:
@@ -96,6 +107,11 @@ def tanh_grad(dy: Tensor, y: Tensor) -> Tensor:
 def gelu_grad(dy: Tensor, x: Tensor) -> Tensor:
     """The cotangent of the x of a `gelu`."""
     return torch.ops.aten.gelu_backward(dy, x)
+
+
+def gelu_grad_(dy: Tensor, x: Tensor) -> Tensor:
+    """`gelu_grad` in the array of dy."""
+    return torch.ops.aten.gelu_backward.grad_input(dy, x, grad_input=dy)
 
 
 def silu_grad(dy: Tensor, x: Tensor) -> Tensor:

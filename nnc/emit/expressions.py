@@ -16,7 +16,8 @@ class Expr:
 
     `size` counts operations.  `kept` is, for a reduction, its axes and the same text with
     `keepdims=True`.  What is `fused` is one kernel for a node and for an operand that is
-    written inside it, and so is not divided, however long it is.
+    written inside it, and so is not divided, however long it is.  The array of what `is_new` was
+    made by the expression itself, so that nothing else reads it.
     """
 
     text: str
@@ -25,6 +26,7 @@ class Expr:
     size: int = 0
     kept: tuple[tuple[int, ...], str] | None = None
     fused: bool = False
+    is_new: bool = False
 
     def at(self, level: int) -> str:
         """The text as an operand that must bind at least as strongly as `level`."""
