@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nnc.emit import LOOPS, UNARY, Expr, Printer, reads
+from nnc.emit import LOOPS, UNARY, Expr, Printer, reads, sources
 from nnc.ir.graph import Graph, Node, Value
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh, is_new
@@ -77,7 +77,7 @@ class InPlacePrinter(Printer):
         if node.op in LOOPS:  # may hand on what it was given
             for value in node.operands:
                 self.owned -= self.roots_in(self.exprs[value].text)
-        self.left.subtract(read.value for read in reads(self.graph, node))
+        self.left.subtract(sources(self.graph, node))
         for index in range(len(node.types)):
             self.hold(Value(node.id, index))
 
@@ -135,7 +135,7 @@ class InPlacePrinter(Printer):
             return False
         own: Counter[Value] = Counter()
         if node is self.current:
-            own.update(read.value for read in reads(self.graph, node))
+            own.update(sources(self.graph, node))
         result = Value(node.id)
         return all(
             self.left[value] <= own[value] or value == result for value in self.holders[name]

@@ -92,7 +92,7 @@ def padded_terms(graph: Graph, node: Node) -> list[Node] | None:
     stack = [graph.producer(value) for value in node.operands]
     while stack:
         term = stack.pop()
-        if graph.nx.out_degree(term.id) != 1:
+        if not graph.is_read_once(term.id):
             return None
         if term.op == "add":
             stack += [graph.producer(value) for value in term.operands]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from nnc.emit import Expr, Printer, reads
+from nnc.emit import Expr, Printer, reads, sources
 from nnc.emit.layout import string
 from nnc.emit.updates import (
     Loop,
@@ -119,10 +119,10 @@ class Storing:
         nodes, outputs = self.member.nodes, self.member.outputs
         templates = {value: template for template, value in outputs.items()}
         for node in nodes:
-            self.left.update(read.value for read in reads(self.printer.graph, node))
+            self.left.update(sources(self.printer.graph, node))
         stored: set[str] = set()
         for node in nodes:
-            self.left.subtract(read.value for read in reads(self.printer.graph, node))
+            self.left.subtract(sources(self.printer.graph, node))
             template = templates.get(Value(node.id), "")
             if template and self.is_free(template):
                 self.settle(self.names[template])

@@ -72,8 +72,7 @@ def print_le(printer: Printer, node: Node) -> None:
     """A comparison that stands in no text, since only gradients of relus read it."""
     value, graph = Value(node.id), printer.graph
     readers = [user for user, _ in graph.users(value)]
-    is_unseen = value not in graph.outputs.values() and all(gate(graph, user) for user in readers)
-    if is_unseen:
+    if all(gate(graph, user) for user in readers) and value not in graph.outputs.values():
         printer.bind(value, printer.read(node.operands[0]))
     else:
         settle(printer, node, printer.compose(node))
@@ -87,7 +86,7 @@ def slope(graph: Graph, value: Value) -> tuple[Callable[..., Any], Value] | None
     The y of a loop's body may be what an earlier loop has kept.
     """
     node = graph.producer(value)
-    if not is_inner(graph, value):
+    if node.op not in ("mul", "sub") or not is_inner(graph, value):
         return None
     if node.op == "mul":
         for y, other in (node.operands, node.operands[::-1]):
@@ -110,8 +109,9 @@ def complement(graph: Graph, value: Value) -> Value | None:
 
 def is_inner(graph: Graph, value: Value) -> bool:
     """Whether one node alone reads `value`, and nothing names it."""
-    is_output = value in graph.outputs.values()
-    return len(graph.users(value)) == 1 and not is_output and not graph.producer(value).name
+    if graph.producer(value).name or not graph.is_read_once(value.node):
+        return False
+    return value not in graph.outputs.values()
 
 
 def is_kept(graph: Graph, y: Value, op: str) -> bool:

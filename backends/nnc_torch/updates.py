@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from nnc.emit import Dialect, Expr, Printer, reads
+from nnc.emit import Dialect, Expr, Printer, reads, sources
 from nnc.emit.updates import (
     Loop,
     Member,
@@ -95,7 +95,7 @@ class Formula:
             self.results = names
             return
         for node in first.nodes:
-            self.left.update(read.value for read in reads(self.graph, node))
+            self.left.update(sources(self.graph, node))
         self.left.update(first.outputs.values())
         for node in first.nodes:
             self.visit(node)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nnc.elaborate.calls import call_function
-from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.context import Context
 from nnc.elaborate.instances import apply, static_call
 from nnc.elaborate.module import Module
+from nnc.elaborate.places import Naming
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import check_dtype, dim_value
 from nnc.elaborate.values import (
@@ -25,6 +26,7 @@ from nnc.elaborate.values import (
     TensorValue,
     TupleValue,
 )
+from nnc.elaborate.world import World
 from nnc.ir.dims import Dim, symbol
 from nnc.ir.graph import Graph
 from nnc.ir.types import DTYPES, TensorType

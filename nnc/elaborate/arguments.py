@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from nnc.elaborate.collected import evaluate_all
-from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.context import Context
 from nnc.elaborate.naming import name_by_let
-from nnc.elaborate.places import place_names
+from nnc.elaborate.places import Naming, place_names
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import coerce
 from nnc.elaborate.values import (

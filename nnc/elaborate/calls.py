@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from nnc.elaborate.arguments import Args, bind_parameters, lacks_first, match_names
-from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.context import Context
+from nnc.elaborate.places import Naming
 from nnc.elaborate.results import checked_result, made_here
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.statements import run_body

@@ -12,13 +12,15 @@ from typing import Any
 
 from nnc.elaborate.alone import check_alone
 from nnc.elaborate.collected import Collected
-from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.context import Context
 from nnc.elaborate.data import Data
 from nnc.elaborate.layers import Stacking, Unstackable
 from nnc.elaborate.module import Module
 from nnc.elaborate.names import unknown_names
+from nnc.elaborate.places import Naming
 from nnc.elaborate.train import TrainBuilder
 from nnc.elaborate.values import Poisoned
+from nnc.elaborate.world import World
 from nnc.ir.graph import Graph
 from nnc.ir.program import Training
 from nnc.language import tree

@@ -1,125 +1,45 @@
-"""The state of one elaboration: the graph being written, weights found so far, names of places.
+"""The state of one elaboration: the graph being written, what is known where an expression stands.
 
 A `Context` writes one root graph.  Bodies of loops are graphs of their own; a value from outside
-that a body reads becomes a capture (`local`).  What outlives a graph (weights, their initial
-values, which instances exist) is in `World`, shared by all graphs of one `train` section.
+that a body reads becomes a capture (`local`).  What outlives a graph is in `World`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from nnc.elaborate.frames import Frame
-from nnc.elaborate.layers import Layers, Stacking, Unstackable, element
+from nnc.elaborate.layers import Layers, Unstackable, element
+from nnc.elaborate.places import Naming
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
     Host,
     ListValue,
     Poisoned,
-    Template,
     TensorValue,
     TupleValue,
     WeightsValue,
 )
+from nnc.elaborate.world import MAX_PARAMETERS, MAX_WEIGHTS, AllApplied, Application, World
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.dims import Poly
 from nnc.ir.graph import Graph, Origin
 from nnc.ir.host import HostConst, HostExpr, HostVar
-from nnc.ir.program import StateEntry
 from nnc.ir.types import TensorType
 from nnc.language import tree
 from nnc.language.diagnostics import Diagnostic, Label, NncError, error
-from nnc.language.tree import Source, Span
+from nnc.language.tree import Span
 from nnc.ops.registry import OpError
-
-if TYPE_CHECKING:
-    from nnc.elaborate.data import Data
 
 T = TypeVar("T")
 
 MAX_DEPTH = 200  # nested calls of blocks and functions
 MAX_CALLS = 50_000  # calls and rounds of loops in one graph
 MAX_NODES = 200_000
-MAX_WEIGHTS = 10_000  # tensors of weights and buffers
-MAX_PARAMETERS = 20_000_000_000  # numbers in them
-
-
-class Naming:
-    """Names the places of one body, below `prefix`; a `fn` owns none.
-
-    `names` gives for each static call, by its offset, its name in the body and inside its `let`.
-    Which of the two holds shows only after the `let` is evaluated: where its value is a stage,
-    `active` is set and the places stand below the `let`'s name.  The prefix may be an instance
-    whose own name is not known yet; `stacks` are what the stars in it stand for.
-    """
-
-    def __init__(
-        self,
-        prefix: str | Template,
-        names: dict[int, tuple[str, str]],
-        let: str = "",
-        owns: bool = True,
-        stacks: tuple[Layers, ...] = (),
-    ):
-        self.prefix = prefix
-        self.names = names
-        self.let = let
-        self.owns = owns
-        self.stacks = stacks
-        self.active = False
-
-    def within(self, let: str) -> Naming:
-        """For the value of `let NAME = ...` in the same body."""
-        return Naming(self.prefix, self.names, let, self.owns, self.stacks)
-
-    def path(self, place: tuple[str, str], iteration: tuple[Any, ...] = ()) -> str:
-        in_body, in_let = place
-        name = f"{self.let}.{in_let}" if self.active else in_body
-        suffix = "".join(f".{i}" for i in iteration)
-        prefix = self.prefix if isinstance(self.prefix, str) else self.prefix.path
-        return f"{prefix}.{name}{suffix}" if prefix else name + suffix
-
-
-@dataclass
-class Application:
-    """The first use of an instance: its argument types, to build `forward` from."""
-
-    template: Template
-    arguments: list[tuple[str, TensorType, tuple[str | None, ...]]]
-    span: Span
-
-
-@dataclass
-class World:
-    """What all graphs of one training share."""
-
-    data: Data
-    state: dict[str, StateEntry] = field(default_factory=dict)
-    names: dict[str, tuple[str | None, ...]] = field(default_factory=dict)  # axis labels of state
-    declared: dict[str, Span] = field(default_factory=dict)
-    layers: dict[str, tuple[Layers, ...]] = field(default_factory=dict)  # of paths with stars
-    initial: dict[Hashable, Graph] = field(default_factory=dict)  # by what they compute
-    applications: dict[str, Application] = field(default_factory=dict)
-    called: set[str] = field(default_factory=set)  # names of the blocks and functions that ran
-    origins: dict[tuple[Source, int, str], Origin] = field(default_factory=dict)
-    defined: set[int] = field(default_factory=set)  # offsets of the definitions that ran
-    open_sizes: frozenset[str] = frozenset()  # symbols that may size weights
-    exhausted: bool = False  # a graph has had more calls than any may have
-    weights: int = 0  # tensors of weights and buffers
-    parameters: int = 0  # numbers in the weights
-    steps: int | None = None
-    epochs: int | None = None
-    steps_per_epoch: int | None = None
-    stacking: Stacking | None = None  # where a `repeat` may become a loop
-
-    @staticmethod
-    def buffer_path(cx: Context, name: str) -> str:
-        """The path of the `param` or `buffer` called `name` in the body that `cx` runs."""
-        return cx.state_path.format(name) if cx.state_path else f"{cx.path}.{name}"
 
 
 class Context:
@@ -148,10 +68,15 @@ class Context:
         self.calls: list[tuple[str, Span]] = []
         self.work = 0  # calls and rounds so far
         self.initializing = False
+        self.awaited: set[str] | None = None  # instances whose argument types are all one wants
         self.structured = False  # instances become calls of graphs of their own
         self.pending: Callable[[], Iterable[Callable[[], Any]]] = tuple  # definitions to come
         self.state_path = ""  # how an optimizer names its moments: "@opt/NAME/{}/PATH"
         self.state_kind = ""
+
+    def buffer_path(self, name: str) -> str:
+        """The path of the `param` or `buffer` called `name` in the body that runs."""
+        return self.state_path.format(name) if self.state_path else f"{self.path}.{name}"
 
     def batch_size(self, source: str) -> Any:
         """The size of the sample axis of a data section in this graph."""
@@ -333,6 +258,14 @@ class Context:
         if isinstance(value, ListValue):
             return ListValue(tuple(map(self.localize, value.values)))
         return value
+
+    def remember(self, path: str, application: Application) -> None:
+        """Note what the instance at `path` is applied to, before its body runs."""
+        self.world.applications[path] = application
+        if self.awaited and application.is_open:
+            self.awaited.discard(path)
+            if not self.awaited:
+                raise AllApplied
 
     def once_defined(self, found: Callable[[], T]) -> T:
         """What `found` gives, if need be after a definition further on in the section has run."""

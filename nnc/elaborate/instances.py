@@ -8,10 +8,10 @@ from typing import Any
 
 from nnc.elaborate.arguments import Args, bind_parameters
 from nnc.elaborate.calls import INVOKE, invoke
-from nnc.elaborate.context import Application, Context, Naming
+from nnc.elaborate.context import Context
 from nnc.elaborate.frames import Frame
 from nnc.elaborate.layers import stacks_of
-from nnc.elaborate.places import place_names
+from nnc.elaborate.places import Naming, place_names
 from nnc.elaborate.results import checked_result, made_here
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.statements import run_body
@@ -23,6 +23,7 @@ from nnc.elaborate.values import (
     TupleValue,
     leaves,
 )
+from nnc.elaborate.world import Application
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph
 from nnc.language import tree
@@ -181,7 +182,7 @@ def _remember(
         # What `with_weights` and `frozen` gave it belongs to this graph alone.
         own = replace(template, override={}, frozen=False)
         arguments = [(name, value.type, value.names) for name, value in given]
-        cx.world.applications[path] = Application(own, arguments, span)
+        cx.remember(path, Application(own, arguments, span))
 
 
 def _check_place(path: str, first: Application, template: Template) -> None:

@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.context import Context
 from nnc.elaborate.data import Data
 from nnc.elaborate.data_settings import DataSection
 from nnc.elaborate.functions import BUILTINS
-from nnc.elaborate.places import place_names, snake_case
+from nnc.elaborate.places import Naming, place_names, snake_case
 from nnc.elaborate.scope import Binding, Scope
 from nnc.elaborate.statements import evaluate_let
 from nnc.elaborate.values import (

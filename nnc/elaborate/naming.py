@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnc.elaborate.context import Context, Naming
+from nnc.elaborate.context import Context
 from nnc.elaborate.layers import stacks_of
-from nnc.elaborate.places import place_names
+from nnc.elaborate.places import Naming, place_names
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import BlockValue, ListValue, Part, Stage, Template, TupleValue
 from nnc.language import tree

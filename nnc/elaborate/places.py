@@ -8,10 +8,14 @@ not depend on static arguments.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nnc.language import tree
 from nnc.language.walk import walk
+
+if TYPE_CHECKING:
+    from nnc.elaborate.layers import Layers
+    from nnc.elaborate.values import Template
 
 
 def snake_case(name: str) -> str:
@@ -73,3 +77,39 @@ def _callee(call: tree.Call) -> str:
     if isinstance(function, tree.Attribute) and is_camel_case(function.name):
         return function.name
     return ""
+
+
+class Naming:
+    """Names the places of one body, below `prefix`; a `fn` owns none.
+
+    `names` gives for each static call, by its offset, its name in the body and inside its `let`.
+    Which of the two holds shows only after the `let` is evaluated: where its value is a stage,
+    `active` is set and the places stand below the `let`'s name.  The prefix may be an instance
+    whose own name is not known yet; `stacks` are what the stars in it stand for.
+    """
+
+    def __init__(
+        self,
+        prefix: str | Template,
+        names: dict[int, tuple[str, str]],
+        let: str = "",
+        owns: bool = True,
+        stacks: tuple[Layers, ...] = (),
+    ):
+        self.prefix = prefix
+        self.names = names
+        self.let = let
+        self.owns = owns
+        self.stacks = stacks
+        self.active = False
+
+    def within(self, let: str) -> Naming:
+        """For the value of `let NAME = ...` in the same body."""
+        return Naming(self.prefix, self.names, let, self.owns, self.stacks)
+
+    def path(self, place: tuple[str, str], iteration: tuple[Any, ...] = ()) -> str:
+        in_body, in_let = place
+        name = f"{self.let}.{in_let}" if self.active else in_body
+        suffix = "".join(f".{i}" for i in iteration)
+        prefix = self.prefix if isinstance(self.prefix, str) else self.prefix.path
+        return f"{prefix}.{name}{suffix}" if prefix else name + suffix

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnc.elaborate.context import MAX_PARAMETERS, MAX_WEIGHTS, Context
+from nnc.elaborate.context import Context
 from nnc.elaborate.layers import element, in_rounds
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.types import declared_type
@@ -18,6 +18,7 @@ from nnc.elaborate.values import (
     describe,
     is_number,
 )
+from nnc.elaborate.world import MAX_PARAMETERS, MAX_WEIGHTS
 from nnc.ir.builder import Tensor
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph
@@ -43,7 +44,7 @@ def declare_state(cx: Context, decl: tree.Decl, scope: Scope) -> None:
             decl.span,
             help="write `= zeros()`, `= glorot_uniform()` ...",
         )
-    path = cx.world.buffer_path(cx, decl.name)
+    path = cx.buffer_path(decl.name)
     given = next((g[path] for g in reversed(cx.overrides) if path in g), None)
     if given is not None:
         given = _as_constant(given) if cx.frozen else given

@@ -156,7 +156,7 @@ def _set_carries(cx: Context, statement: tree.Set, scope: Scope) -> None:
     from nnc.elaborate.arithmetic import as_tensor
 
     for name in statement.names:
-        if cx.world.buffer_path(cx, name.id) in cx.buffers:
+        if cx.buffer_path(name.id) in cx.buffers:
             raise error(
                 "E0243",
                 f"the buffer `{name.id}` cannot be set inside `scan`",
@@ -182,7 +182,7 @@ def _set_carries(cx: Context, statement: tree.Set, scope: Scope) -> None:
 
 
 def _target(cx: Context, name: tree.Name, scope: Scope) -> str:
-    path = cx.world.buffer_path(cx, name.id)
+    path = cx.buffer_path(name.id)
     if path in cx.buffers and name.id in scope.bindings:
         return path
     binding = scope.find(name.id)
@@ -194,7 +194,7 @@ def _target(cx: Context, name: tree.Name, scope: Scope) -> str:
             *([Label(binding.span, f"`{name.id}` is introduced here")] if binding.span else []),
             help=f"introduce the new value under a name of its own: `let {name.id}_2 = ...`",
         )
-    own = [n for n in scope.bindings if cx.world.buffer_path(cx, n) in cx.buffers]
+    own = [n for n in scope.bindings if cx.buffer_path(n) in cx.buffers]
     raise error(
         "E0231",
         f"there is no buffer `{name.id}` to set",

@@ -20,8 +20,8 @@ from nnc.language import tree
 from nnc.language.tree import Span
 
 if TYPE_CHECKING:
-    from nnc.elaborate.context import Naming
     from nnc.elaborate.layers import Layers
+    from nnc.elaborate.places import Naming
     from nnc.elaborate.scope import Binding, Scope
 
 

@@ -30,7 +30,7 @@ from nnc.emit.loops import print_call
 from nnc.emit.module import module_text
 from nnc.emit.names import Names, identifier
 from nnc.emit.recurrent import recurrent
-from nnc.ir.order import needed, reads
+from nnc.ir.order import needed, reads, sources
 
 __all__ = [
     "ADD",
@@ -64,6 +64,7 @@ __all__ = [
     "recurrent",
     "shape_text",
     "sized",
+    "sources",
     "statement",
     "string",
     "tuple_text",

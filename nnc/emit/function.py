@@ -15,7 +15,7 @@ from nnc.emit.expressions import Expr
 from nnc.emit.layout import WIDTH, statement
 from nnc.emit.names import Names
 from nnc.ir.graph import Graph, Node, Value
-from nnc.ir.order import Read, reads
+from nnc.ir.order import Read, reads, sources
 
 LARGEST = 7  # operations in one expression
 LONGEST = 88  # columns of one expression
@@ -110,7 +110,7 @@ class Printer:
     def count(self, nodes: Sequence[Node], targets: Iterable[Value]) -> None:
         """Count readers; each occurrence among `targets` is one."""
         for node in nodes:
-            self.uses.update(read.value for read in reads(self.graph, node))
+            self.uses.update(sources(self.graph, node))
         self.uses.update(targets)
 
     def variable(self, value: Value, wish: str = "") -> Expr:
@@ -158,7 +158,7 @@ class Printer:
 
         That is so where all readers of `old` are `new` or stand inside its expression.
         """
-        readers = {node.id: {r.value for r in reads(self.graph, node)} for node in nodes}
+        readers = {node.id: set(sources(self.graph, node)) for node in nodes}
         name = self.exprs[old].text
         if new.node not in readers or self.uses[new] < 2 or name in self.takers.values():
             return
@@ -227,7 +227,7 @@ class Printer:
             room = min(LONGEST, WIDTH - 4 * self.depth - 24)
             if expr.fused or (len(expr.text) <= room and expr.size <= LARGEST):
                 return expr
-            parts = [r.value for r in reads(self.graph, node) if self.can_leave(r.value)]
+            parts = [value for value in sources(self.graph, node) if self.can_leave(value)]
             if not parts:
                 return expr
             largest = max(parts, key=lambda value: len(self.exprs[value].text))

@@ -158,6 +158,11 @@ class Graph:
             if data["result"] == value.index
         ]
 
+    def is_read_once(self, id: int) -> bool:
+        """Whether one operand of one node reads node `id`; outputs do not count."""
+        consumers = self.nx._adj[id]
+        return len(consumers) == 1 and len(next(iter(consumers.values()))) == 1
+
     def holders(self) -> list[Node]:
         """The nodes that hold a body, in order of creation."""
         nodes = [self.node(id) for id in sorted(self._holders) if id in self.nx._node]

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnc.ir.graph import Graph, Node, Value
-from nnc.ir.order import needed, reads, step_order
+from nnc.ir.order import needed, sources, step_order
 from nnc.ir.program import is_result
 from nnc.ir.storage import Storage, bytes_of, is_elementwise
 
@@ -139,11 +139,12 @@ def liveness(
     last: dict[Value, int] = {}
     readers: Counter[Value] = Counter()
     for position, node in enumerate(order):
-        readers.update(read.value for read in reads(graph, node))
+        read = sources(graph, node)
+        readers.update(read)
         if node.op == "input":
             last[Value(node.id)] = end
-        for read in reads(graph, node):
-            last[storage.owner(read.value)] = max(position, last.get(storage.owner(read.value), 0))
+        for value in read:
+            last[storage.owner(value)] = max(position, last.get(storage.owner(value), 0))
     for value in graph.outputs.values():
         last[storage.owner(value)] = end
     freed: dict[int, int] = defaultdict(int)

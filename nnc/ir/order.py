@@ -33,6 +33,14 @@ def reads(graph: Graph, node: Node) -> list[Read]:
     return [Read(node.operands[0]), *found[1:]]  # something must have the shape of the result
 
 
+def sources(graph: Graph, node: Node) -> Iterable[Value]:
+    """The values that the text of `node` refers to."""
+    found = node.operands
+    if any(graph.producer(value).op == "broadcast" for value in found):
+        return [read.value for read in reads(graph, node)]
+    return found
+
+
 def past_broadcasts(graph: Graph, value: Value) -> Read:
     axes: tuple[int, ...] | None = None
     node = graph.producer(value)
@@ -57,28 +65,28 @@ def needed(graph: Graph, targets: Iterable[Value]) -> list[Node]:
 
 def just_in_time(graph: Graph, nodes: list[Node]) -> list[Node]:
     """`nodes` with those that depend on no data (masks, counts) right before their first reader."""
-    sources = {node.id: [read.value.node for read in reads(graph, node)] for node in nodes}
+    read = {node.id: [value.node for value in sources(graph, node)] for node in nodes}
     given = {node.id for node in nodes if node.op == "input"}
     scalars = {id for id in given if graph.node(id).attrs["kind"] == "scalar"}
     waiting: dict[int, Node] = {}
     order: list[Node] = []
     for node in nodes:
-        if node.id not in given and all(id in scalars or id in waiting for id in sources[node.id]):
+        if node.id not in given and all(id in scalars or id in waiting for id in read[node.id]):
             waiting[node.id] = node
         else:
-            order += [*called(sources, waiting, sources[node.id]), node]
-    return order + called(sources, waiting, list(waiting))
+            order += [*called(read, waiting, read[node.id]), node]
+    return order + called(read, waiting, list(waiting))
 
 
 def called(
-    sources: dict[int, list[int]], waiting: dict[int, Node], wanted: Sequence[int]
+    read: dict[int, list[int]], waiting: dict[int, Node], wanted: Sequence[int]
 ) -> list[Node]:
-    """Those of `wanted` that are `waiting`, after what they read; they wait no longer."""
+    """Those of `wanted` that are `waiting`, after what they `read`; they wait no longer."""
     order: list[Node] = []
     stack = [id for id in reversed(wanted) if id in waiting]
     while stack:
         id = stack[-1]
-        before = [source for source in sources[id] if source in waiting]
+        before = [source for source in read[id] if source in waiting]
         if before and id in waiting:
             stack += reversed(before)
         else:
@@ -101,10 +109,10 @@ def sections(graph: Graph, nodes: list[Node]) -> list[tuple[str, list[Node]]]:
     an optimizer or on a scalar of the host that the forward part does not read.
     """
     forward = behind(graph, forward_results(graph))
-    sources = {node.id for node in nodes if node.op == "input" and is_update_source(node)} - forward
-    update = set(sources)
+    inputs = {node.id for node in nodes if node.op == "input" and is_update_source(node)}
+    update = inputs - forward
     for node in nodes:
-        if any(read.value.node in update for read in reads(graph, node)):
+        if any(value.node in update for value in sources(graph, node)):
             update.add(node.id)
     update -= forward
     parts: dict[str, list[Node]] = {"forward": [], "gradients": [], "update": []}
@@ -134,5 +142,5 @@ def behind(graph: Graph, targets: Iterable[Value]) -> set[int]:
         id = stack.pop()
         if id not in found:
             found.add(id)
-            stack.extend(read.value.node for read in reads(graph, graph.node(id)))
+            stack.extend(value.node for value in sources(graph, graph.node(id)))
     return found

@@ -107,7 +107,7 @@ def sum_of_multiples(builder: Builder, node: Node, x: Tensor, y: Tensor) -> Tens
 
 def is_read_once(x: Tensor) -> bool:
     graph = x.builder.graph
-    return graph.nx.out_degree(x.value.node) == 1 and x.value not in graph.outputs.values()
+    return graph.is_read_once(x.value.node) and x.value not in graph.outputs.values()
 
 
 RULES: dict[str, Callable[..., Tensor | None]] = {

@@ -71,7 +71,7 @@ def first_operand(builder: Builder, node: Node) -> Tensor:
 
 
 def is_read_once(x: Tensor) -> bool:
-    return x.builder.graph.nx.out_degree(x.value.node) == 1
+    return x.builder.graph.is_read_once(x.value.node)
 
 
 # ---------------------------------------------------------------- ops that do nothing

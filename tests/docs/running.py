@@ -18,7 +18,7 @@ from typing import Any
 
 from nnc.cli import main
 from nnc.elaborate import check_text
-from nnc.elaborate.context import Context, World
+from nnc.elaborate.context import Context
 from nnc.elaborate.data import Data
 from nnc.elaborate.module import library
 from nnc.elaborate.scope import Scope
@@ -31,6 +31,7 @@ from nnc.elaborate.values import (
     TupleValue,
     describe,
 )
+from nnc.elaborate.world import World
 from nnc.ir.dims import Dim, symbol
 from nnc.ir.graph import Graph
 from nnc.ir.types import TensorType

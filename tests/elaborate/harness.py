@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from nnc.elaborate.check import Compiled, at_work
-from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.context import Context
 from nnc.elaborate.instances import apply, static_call
+from nnc.elaborate.places import Naming
 from nnc.elaborate.values import ListValue, TensorValue, TupleValue
+from nnc.elaborate.world import World
 from nnc.ir import host
 from nnc.ir.graph import Graph
 from nnc.ir.interpret import as_float64, interpret, with_sizes

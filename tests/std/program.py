@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from nnc.elaborate.check import Compiled
-from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.context import Context
 from nnc.elaborate.instances import apply, static_call
+from nnc.elaborate.places import Naming
 from nnc.elaborate.values import TensorValue, TupleValue
+from nnc.elaborate.world import World
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
 from nnc.ir.host import evaluate as host_value

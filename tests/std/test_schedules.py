@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from nnc.elaborate.context import Context, World
+from nnc.elaborate.context import Context
 from nnc.elaborate.values import Host
+from nnc.elaborate.world import World
 from nnc.ir.graph import Graph
 from nnc.ir.host import evaluate
 from nnc.language.diagnostics import NncError

@@ -34,7 +34,9 @@ class Branch:
     @property
     def is_list(self) -> bool:
         """Whether the branches are iterations 0, 1, 2, ..."""
-        return self.is_numbered and list(self.branches) == list(map(str, range(len(self.branches))))
+        return self.is_numbered and all(
+            name == str(number) for number, name in enumerate(self.branches)
+        )
 
     @property
     def is_numbered(self) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from nnc.elaborate.context import Context, Naming, World
+from nnc.elaborate.context import Context
 from nnc.elaborate.module import Module
-from nnc.elaborate.places import place_names
+from nnc.elaborate.places import Naming, place_names
 from nnc.elaborate.scope import Binding, Scope
 from nnc.elaborate.settings import SCHEMA, Settings, read_settings
 from nnc.elaborate.statements import evaluate_let
 from nnc.elaborate.values import POISON, describe
+from nnc.elaborate.world import World
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
 from nnc.language import tree

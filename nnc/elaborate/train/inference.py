@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from nnc.elaborate.arithmetic import as_tensor
 from nnc.elaborate.collected import Collected
-from nnc.elaborate.context import Application
 from nnc.elaborate.instances import apply
 from nnc.elaborate.settings import Settings, precision_of
 from nnc.elaborate.train.common import Section
 from nnc.elaborate.train.scoring import loss_value
 from nnc.elaborate.values import TensorValue, TupleValue
-from nnc.ir.dims import Poly
+from nnc.elaborate.world import AllApplied
 from nnc.ir.graph import Graph
 from nnc.ir.program import Forward
 from nnc.language import tree
@@ -46,15 +45,15 @@ def _open_batches(section: Section, paths: Sequence[str], losses: Losses) -> Non
 
     A loss that is defined for its own batch size alone leaves its nets with that size.
     """
-    for settings, inner in losses:
-        if all(_is_open(section.world.applications[path]) for path in paths):
-            return
+    known = section.world.applications
+    awaited = {path for path in paths if not known[path].is_open}
+    for settings, inner in losses if awaited else ():
         cx = section.context(Graph("inference"), training=False)
-        Collected().attempt(loss_value, cx, settings, section.scope(cx, inner))
-
-
-def _is_open(application: Application) -> bool:
-    return any(isinstance(dim, Poly) for _, type, _ in application.arguments for dim in type.shape)
+        cx.awaited = awaited
+        try:
+            Collected().attempt(loss_value, cx, settings, section.scope(cx, inner))
+        except AllApplied:
+            break
 
 
 def _reads_batch(graph: Graph) -> bool:

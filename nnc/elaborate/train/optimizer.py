@@ -1,15 +1,13 @@
-"""The `optimizer` setting: groups of weights, and one update rule applied to one weight."""
+"""The `optimizer` setting: groups of weights, each with its update rule."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from nnc.elaborate.arithmetic import as_tensor
-from nnc.elaborate.context import Context, Naming
-from nnc.elaborate.instances import apply
-from nnc.elaborate.layers import Layers, Unstackable, element, in_rounds
+from nnc.elaborate.context import Context
+from nnc.elaborate.layers import Unstackable
+from nnc.elaborate.places import Naming
 from nnc.elaborate.scope import Scope
 from nnc.elaborate.values import (
     BlockValue,
@@ -18,12 +16,9 @@ from nnc.elaborate.values import (
     Poison,
     Poisoned,
     Template,
-    TensorValue,
     TupleValue,
     describe,
 )
-from nnc.ir.builder import Tensor
-from nnc.ir.types import SHORT_FLOATS
 from nnc.language import tree
 from nnc.language.diagnostics import error
 from nnc.language.tree import Span
@@ -92,55 +87,3 @@ def rule_for(groups: Groups, path: str, span: Span) -> Template:
         span,
         help="the last group can be the whole net: `(net, Adam(1e-3))`",
     )
-
-
-def apply_rule(
-    cx: Context, rule: Template, step: str, path: str, gradient: TensorValue, span: Span
-) -> TensorValue:
-    """The new value of the weight at `path`; its moments stand at `@opt/STEP/NAME/PATH`.
-
-    A rule computes in f32: a weight of a short float is widened for it, and its new value rounded.
-    Of stacked layers each is updated by itself.
-    """
-    stacks = cx.world.layers.get(path, ())
-    weight = TensorValue(cx.inputs[path], cx.world.names[path])
-
-    def update() -> Tensor:
-        kept, slope = (_layer(cx, value, stacks) for value in (weight, gradient))
-        return _updated(cx, replace(rule, stacks=stacks), step, path, kept, slope, span)
-
-    return weight.with_tensor(in_rounds(cx, stacks, span, update))
-
-
-def _layer(cx: Context, value: TensorValue, stacks: tuple[Layers, ...]) -> TensorValue:
-    return TensorValue(element(cx, value.tensor, stacks), value.names[len(stacks) :])
-
-
-def _updated(
-    cx: Context,
-    rule: Template,
-    step: str,
-    path: str,
-    kept: TensorValue,
-    gradient: TensorValue,
-    span: Span,
-) -> Tensor:
-    """The new value of `kept`, a weight or what a layer has of it."""
-    named = replace(rule, naming=Naming("", {}), place=("@update." + path,) * 2, iteration=())
-    with cx.at(span):
-        weight, gradient = (_in_f32(value) for value in (kept, gradient))
-    state_path = f"@opt/{step}/{{}}/{path}"
-    with cx.assigned(state_path=state_path, state_kind="optimizer", counter="updates"):
-        result = apply(cx, named, [("", weight, span), ("", gradient, span)], span)
-    value = as_tensor(cx, result, weight.dtype, span)
-    if value.type != weight.type:
-        raise error(
-            "E0301", f"the optimizer makes {describe(value)} of `{path}`, {describe(weight)}", span
-        )
-    with cx.at(span):
-        return value.tensor.cast(kept.dtype)
-
-
-def _in_f32(value: TensorValue) -> TensorValue:
-    short = value.dtype in SHORT_FLOATS
-    return value.with_tensor(value.tensor.cast("f32")) if short else value

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nnc.elaborate.collected import Collected
-from nnc.elaborate.context import World
 from nnc.elaborate.layers import Stacking
 from nnc.elaborate.module import Module
 from nnc.elaborate.settings import Settings, read_settings
@@ -26,6 +25,7 @@ from nnc.elaborate.train.step import StepBuilder
 from nnc.elaborate.train.stopping import early_stop
 from nnc.elaborate.types import in_steps
 from nnc.elaborate.values import Duration, describe
+from nnc.elaborate.world import World
 from nnc.ir.graph import Graph
 from nnc.ir.program import Phase, Step, Training
 from nnc.language import tree

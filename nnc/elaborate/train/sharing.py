@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from nnc.elaborate.collected import Collected
-from nnc.elaborate.context import Application
 from nnc.elaborate.train.common import Section
 from nnc.elaborate.values import Deferred, Template
+from nnc.elaborate.world import Application
 from nnc.ir.graph import Graph
 from nnc.ir.program import Evaluation, Phase
 from nnc.language.diagnostics import Label, error

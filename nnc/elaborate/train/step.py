@@ -11,8 +11,9 @@ from nnc.elaborate.layers import Unstackable
 from nnc.elaborate.settings import Settings, precision_of, remat_of
 from nnc.elaborate.train.common import Section, missing
 from nnc.elaborate.train.loss_scale import LossScale
-from nnc.elaborate.train.optimizer import Groups, apply_rule, optimizer_groups, rule_of
+from nnc.elaborate.train.optimizer import Groups, optimizer_groups, rule_of
 from nnc.elaborate.train.scoring import finish_graph, loss_value
+from nnc.elaborate.train.updates import Updates
 from nnc.elaborate.values import (
     ListValue,
     PathRef,
@@ -95,10 +96,10 @@ class StepBuilder:
         """The new value of every entry of the state that the step changes, by path."""
         updates: dict[str, Tensor] = {}
         span = self.settings["optimizer"].value.span
+        rules = Updates(self.cx, self.name, span)
         for path in paths:
             rule = rule_of(self.cx, groups, path, span)
-            gradient = gradients.leaves[path]
-            updates[path] = apply_rule(self.cx, rule, self.name, path, gradient, span).tensor
+            updates[path] = rules.new_value(rule, path, gradients.leaves[path])
         for path, value in self.cx.written.items():
             if path.startswith("@opt/") or self._is_chosen(path, prefixes):
                 updates[path] = value.tensor
