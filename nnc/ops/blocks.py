@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
-
 
 def cores() -> int:
     """How many cores this process may use."""
@@ -32,7 +30,7 @@ def in_threads(work: Callable[[Any], object], parts: Iterable[Any]) -> None:
     That pays where one part takes a hundred microseconds; parts must not depend on each other.
     """
     parts = list(parts)
-    count = min(cores(), len(parts) // 2)
+    count = min(cores(), len(parts))
 
     def run(first: int) -> None:
         for part in parts[first :: max(count, 1)]:
@@ -49,30 +47,10 @@ def in_threads(work: Callable[[Any], object], parts: Iterable[Any]) -> None:
         thread.result()
 
 
-def short_runs(rows: int, depth: int, columns: int) -> int:
-    """How many of the `rows` rows [depth] of a long matrix to multiply at a time with few columns.
+def short_rows(terms: int) -> int:
+    """Up to how many rows OpenBLAS multiplies in one thread, with `terms` terms of a product each.
 
-    OpenBLAS packs its operands, which takes longer than to multiply with a narrow matrix, except
-    in products of less than a million terms; it computes these in one thread.  They are fastest
-    where the rows lie in the first cache.
+    Two such products at a time are no quicker than one after the other, where both are of more
+    or 2^19 terms: each waits for the threads of the other.
     """
-    count = rows
-    while count % 2 == 0 and (count * depth * columns > 10**6 or count * depth > 8192):
-        count //= 2
-    return count if count >= 16 and count * depth * columns <= 10**6 else rows
-
-
-def times_narrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x [B, N, K] @ y [K, M] for small K and M."""
-    batch, rows, depth = x.shape
-    count = short_runs(rows, depth, y.shape[1])
-    return (x.reshape(batch, -1, count, depth) @ y).reshape(batch, rows, -1)
-
-
-def narrow_times_narrow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The sum of x^T @ y over stacks x [B, N, K] and y [B, N, M] with small K and M."""
-    (batch, rows, depth), columns = x.shape, y.shape[-1]
-    count = short_runs(rows, depth, columns)
-    left, right = (each.reshape(batch, -1, count, each.shape[-1]) for each in (x, y))
-    total: np.ndarray = np.add.reduce(left.swapaxes(-1, -2) @ right, axis=(0, 1))
-    return total
+    return (2**19 - 1) // max(terms, 1)

@@ -4,17 +4,12 @@ Each is bilinear and its two partial derivatives are the other two, so gradients
 in the family and a backend spells three ops.  Layouts: x [N, *S, C], w [*K, C // groups, O],
 y [N, *out, O], with any number of spatial axes; `low` and `high` are explicit zero pads.
 
-In NumPy a convolution and its filter gradient are matrix products over windows along the last
-spatial axis, one for each tap of the others, a few samples at a time, so that these stay in the
-cache.  With many channels a filter of 3 x 3 goes by tiles (`nnc/ops/winograd.py`).  An input
-gradient without strides is a convolution itself, any other a product for each tap.  Depthwise
-filters, which have no matrix to multiply with, go tap by tap throughout.
+In NumPy all three are matrix products over windows along the last spatial axis
+(`nnc/ops/rows.py`).  Depthwise filters, which have no matrix to multiply with, go tap by tap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import product as indices
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +18,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from nnc.ir.dims import equal
 from nnc.ir.types import TensorType, same_shape
-from nnc.ops.blocks import in_threads, narrow_times_narrow, times_narrow
 from nnc.ops.registry import OpError, family
+from nnc.ops.rows import convolve_rows, correlate_rows, spread_rows
 from nnc.ops.spatial import (
     Dims,
     Ints,
@@ -36,15 +31,6 @@ from nnc.ops.spatial import (
     tap_views,
     unpad_spatial,
     unpadded,
-)
-from nnc.ops.winograd import (
-    correlated_sums,
-    filter_of_sums,
-    filter_sums,
-    input_sums,
-    output_of_sums,
-    output_sums,
-    times_sums,
 )
 
 if TYPE_CHECKING:
@@ -60,17 +46,6 @@ def _windows(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints)
     taps = [a * d for a, d in zip(along, dilation, strict=True)]
     shape = (x.shape[0], *out, *size, x.shape[-1])
     return as_strided(x, shape, (n, *steps, *taps, c), writeable=False)
-
-
-def _parts(samples: int, size: int) -> Iterator[slice]:
-    """All samples, as many at a time as have windows of `size` bytes each that fit the cache.
-
-    That is a power of two, so that `short_runs` finds a divisor; and at most an eighth of all, so
-    that there is work for some cores.  Sums over parts are the same on any number of cores.
-    """
-    most = min(2**20 // max(size, 1), samples // 8)
-    count = 1 << (max(1, most).bit_length() - 1)
-    return (slice(start, start + count) for start in range(0, samples, count))
 
 
 # ------------------------------------------------------------------------------------ type rules
@@ -141,31 +116,7 @@ def _conv(
     if groups > 1:
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         return _join_groups(columns @ _matrix(w, groups), (x.shape[0], *out))
-    y = np.empty((x.shape[0], *out, features), x.dtype)
-    if _has_tiles(w.shape, out, stride, dilation):
-        sums = filter_sums(w)
-
-        def convolve_tiles(part: slice) -> None:
-            products = times_sums(input_sums(pad_array(x[part], low, high)), sums)
-            output_of_sums(products, y[part])
-
-        in_threads(
-            convolve_tiles, _parts(x.shape[0], 4 * prod(out) * (per_group + features) * x.itemsize)
-        )
-        return y
-
-    def convolve(part: slice) -> None:
-        runs = _runs(pad_array(x[part], low, high), out, size, stride, dilation)
-        total = y[part].reshape(len(runs), -1, features)
-        for number, (tap, rows) in enumerate(_rows(runs, out, size, stride, dilation)):
-            matrix = w[tap].reshape(-1, features)
-            if number:
-                total += times_narrow(rows, matrix)
-            else:
-                total[...] = times_narrow(rows, matrix)
-
-    in_threads(convolve, _parts(x.shape[0], prod(out) * prod(w.shape[-3:-1]) * x.itemsize))
-    return y
+    return convolve_rows(x, w, out, stride, dilation, low)
 
 
 def _conv_input_grad(
@@ -181,22 +132,12 @@ def _conv_input_grad(
 ) -> np.ndarray:
     size, (per_group, features) = w.shape[:-2], w.shape[-2:]
     out = dy.shape[1:-1]
-    reach = [(k - 1) * d for k, d in zip(size, dilation, strict=True)]
-    before = tuple(r - lo for r, lo in zip(reach, low, strict=True))
-    after = tuple(d + lo - o for d, lo, o in zip(shape[1:-1], low, out, strict=True))
-    if groups == 1 and set(stride) == {1} and min(*before, *after) >= 0:
-        turned = np.ascontiguousarray(np.flip(w, tuple(range(len(size)))).swapaxes(-1, -2))
-        return _conv(dy, turned, stride=stride, dilation=dilation, low=before, high=after, groups=1)
+    if groups == 1 and all(1 in pair for pair in zip(stride, dilation, strict=True)):
+        return spread_rows(dy, w, shape, stride, dilation, low)
     dx = np.zeros(padded_shape(shape, low, high), dy.dtype)
-    if groups == 1:  # a product for each tap is faster than one and a pass over all its windows
-        turned = np.ascontiguousarray(w.swapaxes(-1, -2))
-
-        def spread(part: slice) -> None:
-            rows = dy[part].reshape(len(dy[part]), -1, features)
-            for tap, view in tap_views(dx[part], out, size, stride, dilation):
-                view += times_narrow(rows, turned[tap]).reshape(view.shape)
-
-        in_threads(spread, _parts(dy.shape[0], prod(out) * (per_group + features) * dy.itemsize))
+    if groups == 1:
+        for tap, view in tap_views(dx, out, size, stride, dilation):
+            view += dy @ w[tap].T
     elif per_group == 1:
         dy = dy.reshape((*dy.shape[:-1], groups, features // groups))
         for tap, view in tap_views(dx, out, size, stride, dilation):
@@ -234,59 +175,7 @@ def _conv_filter_grad(
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         split = np.swapaxes(columns, -1, -2) @ _split_groups(dy, groups)
         return np.moveaxis(split, 0, -2).reshape(shape)  # from [G, K * C / G, O / G]
-    if _has_tiles(shape, out, stride, dilation):
-        parts = list(_parts(x.shape[0], 4 * prod(out) * (per_group + features) * x.itemsize))
-        products = np.zeros((len(parts), 16, *shape[-2:]), x.dtype)
-
-        def correlate_tiles(number: int) -> None:
-            part = parts[number]
-            left = input_sums(pad_array(x[part], low, high))
-            products[number] = correlated_sums(left, output_sums(dy[part]))
-
-        in_threads(correlate_tiles, range(len(parts)))
-        return filter_of_sums(np.add.reduce(products))
-    parts = list(_parts(x.shape[0], prod(out) * prod(shape[-3:-1]) * x.itemsize))
-    dws = np.zeros((len(parts), *shape), x.dtype)
-
-    def correlate(number: int) -> None:
-        part = parts[number]
-        runs = _runs(pad_array(x[part], low, high), out, size, stride, dilation)
-        dys = dy[part].reshape(len(runs), -1, features)
-        for tap, rows in _rows(runs, out, size, stride, dilation):
-            dws[number][tap] = narrow_times_narrow(rows, dys).reshape(shape[-3:])
-
-    in_threads(correlate, range(len(parts)))
-    total: np.ndarray = np.add.reduce(dws)
-    return total
-
-
-def _has_tiles(filter: Ints, out: Ints, stride: Ints, dilation: Ints) -> bool:
-    """Whether tiles of 2 x 2 outputs take fewer products, of channels so many that it pays, and so
-    few that the products are still of a good size in one thread."""
-    is_plain = filter[:-2] == (3, 3) and set(stride) == set(dilation) == {1}
-    is_much = min(filter[-2:]) >= 64 and prod(filter[-2:]) <= 8192
-    return is_plain and is_much and not any(count % 2 for count in out)
-
-
-def _runs(x: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints) -> np.ndarray:
-    """Windows of x [N, *S, C] along its last spatial axis, [N, *S without it, out, size * C]."""
-    *lead, along, c = x.strides
-    shape = (*x.shape[:-2], out[-1], size[-1], x.shape[-1])
-    steps = (*lead, along * stride[-1], along * dilation[-1], c)
-    windows = as_strided(x, shape, steps, writeable=False).reshape((*shape[:-2], -1))
-    return np.ascontiguousarray(windows)
-
-
-def _rows(
-    runs: np.ndarray, out: Ints, size: Ints, stride: Ints, dilation: Ints
-) -> Iterator[tuple[Ints, np.ndarray]]:
-    """For each tap of the other spatial axes what it sees of `runs`, [N, prod(out), size * C]."""
-    for tap in indices(*map(range, size[:-1])):
-        places = (
-            slice(t * d, t * d + (count - 1) * s + 1, s)
-            for t, d, count, s in zip(tap, dilation, out, stride, strict=False)
-        )
-        yield tap, runs[(slice(None), *places)].reshape(len(runs), -1, runs.shape[-1])
+    return correlate_rows(x, dy, shape, stride, dilation, low)
 
 
 def _conv_lengths(shape: Ints, size: Ints, stride: Ints, dilation: Ints) -> Ints:

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 from nnc.ir.builder import Builder
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
 from nnc.ir.types import TensorType
-from nnc.ops import conv
+from nnc.ops import rows
+from nnc.ops.blocks import short_rows
 from nnc.ops.registry import OPS, OpError
 from tests.gradcheck import normal
 from tests.ops.bodies import evaluate
@@ -134,14 +136,15 @@ def test_a_gradient_has_to_fit_its_convolution() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [((1, 1), (1, 1)), ((0, 2), (2, 0)), ((0, 0), (0, 0))])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
-def test_many_channels_go_by_tiles(
+def test_filters_of_3_rows_go_by_tiles(
     monkeypatch: pytest.MonkeyPatch, dtype: str, low: tuple[int, int], high: tuple[int, int]
 ) -> None:
     """They round no more than the products of each tap."""
     x, w = normal(5, 8, 10, 64).astype(dtype), normal(3, 3, 64, 96, seed=1).astype(dtype)
     attrs = {"stride": (1, 1), "dilation": (1, 1), "low": low, "high": high, "groups": 1}
-    assert conv._has_tiles(w.shape, (8, 10), attrs["stride"], attrs["dilation"])
-    dy = normal(*evaluate("conv", x, w, **attrs).shape, seed=2).astype(dtype)
+    y = evaluate("conv", x, w, **attrs)
+    assert rows.has_row_tiles((3, 3), y.shape[1:-1], (1, 1), (1, 1))
+    dy = normal(*y.shape, seed=2).astype(dtype)
 
     def triple() -> list[np.ndarray]:
         return [
@@ -151,8 +154,39 @@ def test_many_channels_go_by_tiles(
         ]
 
     tiled = triple()
-    monkeypatch.setattr(conv, "_has_tiles", lambda *_: False)
+    monkeypatch.setattr(rows, "has_row_tiles", lambda *_: False)
     for found, wanted in zip(tiled, triple(), strict=True):
         assert found.dtype == wanted.dtype
         error = np.abs(found - wanted).max() / np.abs(wanted).max()
         assert error < 16 * np.finfo(dtype).eps
+
+
+@pytest.mark.parametrize(("size", "height", "tiled"), [((3, 3), 8, True), ((3, 3), 7, False)])
+def test_tiles_are_of_two_rows(size: tuple[int, int], height: int, tiled: bool) -> None:
+    assert rows.has_row_tiles(size, (height, 5), (1, 1), (1, 1)) is tiled
+
+
+@pytest.mark.parametrize("features", [4, 256])
+def test_long_images_are_cut(features: int) -> None:
+    """Products are short where that leaves them many rows, else one a view."""
+    x, w = normal(3, 64, 70, 16), normal(3, 5, 16, features, seed=1)
+    attrs = {"stride": (2, 1), "dilation": (1, 1), "low": (1, 2), "high": (1, 2), "groups": 1}
+    y = evaluate("conv", x, w, **attrs)
+    padded = np.pad(x, ((0, 0), (1, 1), (2, 2), (0, 0)))
+    windows = sliding_window_view(padded, (3, 5), (1, 2))[:, ::2]
+    np.testing.assert_allclose(y, np.einsum("nhwcij,ijco->nhwo", windows, w), atol=1e-9)
+    dy = normal(*y.shape, seed=2)
+    dw = evaluate("conv_filter_grad", x, dy, shape=w.shape, **attrs)
+    np.testing.assert_allclose(dw, np.einsum("nhwcij,nhwo->ijco", windows, dy), atol=1e-9)
+    dx = evaluate("conv_input_grad", dy, w, shape=x.shape, **attrs)
+    np.testing.assert_allclose((dx * x).sum(), (dy * y).sum(), rtol=1e-9)
+
+
+def test_short_rows_are_of_less_than_half_a_million_terms() -> None:
+    assert short_rows(512) == 1023
+
+
+def test_pads_may_be_wider_than_rows() -> None:
+    attrs = {"stride": (1,), "dilation": (1,), "low": (2,), "high": (2,), "groups": 1}
+    y = evaluate("conv", normal(1, 1, 1), np.ones((2, 1, 1)), **attrs)
+    np.testing.assert_array_equal(y[0, :, 0] != 0, [False, True, True, False])
