@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from nnc_jax import backend
+from nnc_jax import backend, runtime
 from nnc_jax.dot import transposed
 from nnc_jax.runtime import compiled, xla_options
 
@@ -57,6 +57,27 @@ def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(jax, "jit", refuse)
     assert not any("ynn" in name for name in xla_options.__wrapped__())
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="what XLA does on a CPU")
+@pytest.mark.parametrize("small", [False, True])
+def test_small_products_are_loops_and_others_the_librarys(
+    small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "SMALL", small)
+    x, w = jnp.ones((32, 64)), jnp.ones((64, 32))
+    options = xla_options.__wrapped__()
+    text = jax.jit(jnp.matmul, compiler_options=options).lower(x, w).compile().as_text()
+    assert ("ynn_fusion" not in text) is small
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_a_file_knows_whether_all_its_products_are_small(
+    small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if small:
+        monkeypatch.setattr("nnc_jax.dialect.SMALL", 64 * 64 * 256)
+    assert f"\nSMALL = {small}\n" in backend.emit(digits())
 
 
 @pytest.mark.parametrize("large", [False, True])
