@@ -3,7 +3,9 @@
 `DEVICE` and `SMALL` (whether all products of its steps are so) are constants of the emitted file.
 """
 
+import ctypes
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +33,13 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
         # Options are the outermost function's; this one may be a part of what is being compiled.
         kinds = set(map(type, jax.tree.leaves((arguments, named))))
         with jax.enable_x64(True):
-            return (exact if any(map(is_tracer, kinds)) else run())(*arguments, **named)
+            if any(map(is_tracer, kinds)):
+                return exact(*arguments, **named)
+            is_first = not run.cache_info().currsize
+            result = run()(*arguments, **named)
+        if is_first:
+            trim_memory()
+        return result
 
     return call
 
@@ -46,6 +54,13 @@ def first(arrays: dict[str, jax.Array], count: int) -> dict[str, jax.Array]:
 def is_tracer(kind: type) -> bool:
     """Whether arrays of this type are what JAX traces a function with."""
     return issubclass(kind, jax.core.Tracer)
+
+
+def trim_memory() -> None:
+    """Let glibc give back what compilation has left, where no step would find its memory again."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def on_cpu() -> bool:

@@ -22,6 +22,14 @@ def test_a_compiled_function_may_be_a_part_of_another() -> None:
     assert jax.jit(lambda x: double({"x": x})["x"] + 1)(jnp.float32(3.0)) == 7.0
 
 
+def test_what_compilation_leaves_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(runtime, "trim_memory", lambda: calls.append(None))
+    double = compiled(lambda x: x * 2)
+    assert [double(np.float32(x)) for x in (3, 4)] == [6, 8]
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize(("rows", "left"), [(1024, "transposed(x0)"), (5, "x0.T")])
 def test_the_left_factor_of_a_long_product_is_turned_before_it(rows: int, left: str) -> None:
     def product(x: Tensor, y: Tensor) -> Tensor:
