@@ -1,9 +1,11 @@
 """What every emitted file contains: its decorator, and the border to NumPy.
 
-`DEVICE` is a constant of the emitted file.
+`DEVICE` and `SMALL` (whether all products of its steps are so) are constants of the emitted file.
 """
 
+import ctypes
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +13,7 @@ import jax
 import numpy as np
 
 DEVICE: str | None = None
+SMALL: bool = False
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -28,9 +31,15 @@ def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
         # Options are the outermost function's; this one may be a part of what is being compiled.
-        traced = any(map(is_traced, arguments)) or is_traced(named)
+        kinds = set(map(type, jax.tree.leaves((arguments, named))))
         with jax.enable_x64(True):
-            return (exact if traced else run())(*arguments, **named)
+            if any(map(is_tracer, kinds)):
+                return exact(*arguments, **named)
+            is_first = not run.cache_info().currsize
+            result = run()(*arguments, **named)
+        if is_first:
+            trim_memory()
+        return result
 
     return call
 
@@ -41,10 +50,17 @@ def first(arrays: dict[str, jax.Array], count: int) -> dict[str, jax.Array]:
     return {name: x[:count] for name, x in arrays.items()}
 
 
-def is_traced(argument: Any) -> bool:
-    """Whether an array, or one of a dict of them, is what JAX traces a function with."""
-    arrays = argument.values() if isinstance(argument, dict) else (argument,)
-    return any(isinstance(x, jax.core.Tracer) for x in arrays)
+@functools.cache
+def is_tracer(kind: type) -> bool:
+    """Whether arrays of this type are what JAX traces a function with."""
+    return issubclass(kind, jax.core.Tracer)
+
+
+def trim_memory() -> None:
+    """Let glibc give back what compilation has left, where no step would find its memory again."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def on_cpu() -> bool:
@@ -58,19 +74,25 @@ def xla_options() -> dict[str, Any]:
 
     XLA would else leave out the rounding to bf16 or f16 of what is at once widened again, and on
     CPUs take away the barriers that keep apart what is to be computed twice.  Convolutions of its
-    library for CPUs have one core; without it they take half the time on two.
+    library for CPUs have one core; without it they take half the time on two.  Small products are
+    sooner done on one core, by loops that XLA writes itself.  Where there are no others, rows are
+    short too, and LLVM's third level would unroll them before it could vectorize them.
     """
     exact = {
         "xla_allow_excess_precision": False,
         "xla_disable_hlo_passes": "cse_barrier_expander",
     }
-    kinds = "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+    if not on_cpu():
+        return exact
+    kinds = "LIBRARY_FUSION_TYPE_REDUCE" + ("" if SMALL else ",LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT")
     library = {"xla_cpu_experimental_ynn_fusion_type": kinds}
+    if SMALL:
+        exact |= {"xla_cpu_multi_thread_eigen": False, "xla_backend_optimization_level": 2}
     try:
         jax.jit(lambda: 0, compiler_options=library).lower().compile()
     except jax.errors.JaxRuntimeError:  # this version of XLA has no such option
         return exact
-    return {**exact, **library} if on_cpu() else exact
+    return {**exact, **library}
 
 
 def run_in_caller() -> None:

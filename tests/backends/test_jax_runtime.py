@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from nnc_jax import backend
+from nnc_jax import backend, runtime
 from nnc_jax.dot import transposed
 from nnc_jax.runtime import compiled, xla_options
 
@@ -20,6 +20,14 @@ def test_a_compiled_function_may_be_a_part_of_another() -> None:
     double = compiled(lambda state: {"x": state["x"] * 2})
     assert double({"x": np.float64(3.0)})["x"].dtype == np.float64
     assert jax.jit(lambda x: double({"x": x})["x"] + 1)(jnp.float32(3.0)) == 7.0
+
+
+def test_what_compilation_leaves_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(runtime, "trim_memory", lambda: calls.append(None))
+    double = compiled(lambda x: x * 2)
+    assert [double(np.float32(x)) for x in (3, 4)] == [6, 8]
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize(("rows", "left"), [(1024, "transposed(x0)"), (5, "x0.T")])
@@ -57,6 +65,27 @@ def test_an_option_that_xla_does_not_know_is_left_out(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(jax, "jit", refuse)
     assert not any("ynn" in name for name in xla_options.__wrapped__())
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="what XLA does on a CPU")
+@pytest.mark.parametrize("small", [False, True])
+def test_small_products_are_loops_and_others_the_librarys(
+    small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "SMALL", small)
+    x, w = jnp.ones((32, 64)), jnp.ones((64, 32))
+    options = xla_options.__wrapped__()
+    text = jax.jit(jnp.matmul, compiler_options=options).lower(x, w).compile().as_text()
+    assert ("ynn_fusion" not in text) is small
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_a_file_knows_whether_all_its_products_are_small(
+    small: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if small:
+        monkeypatch.setattr("nnc_jax.dialect.SMALL", 64 * 64 * 256)
+    assert f"\nSMALL = {small}\n" in backend.emit(digits())
 
 
 @pytest.mark.parametrize("large", [False, True])
