@@ -50,7 +50,7 @@ def in_threads(work: Callable[[Any], object], parts: Iterable[Any]) -> None:
 def short_rows(terms: int) -> int:
     """Up to how many rows OpenBLAS multiplies in one thread, with `terms` terms of a product each.
 
-    Two such products at a time are no quicker than one after the other, where both are of more
-    or 2^19 terms: each waits for the threads of the other.
+    Two products at a time are no quicker than one after the other where both have 2^19 terms or
+    more: each waits for the threads of the other.
     """
     return (2**19 - 1) // max(terms, 1)
