@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from nnc import random
+from nnc.elaborate.train import inference
+from nnc.elaborate.world import AllApplied
 from nnc.language.diagnostics import NncError
 from tests.elaborate.harness import DESCENT, Run, codes, save, train
 
@@ -567,6 +570,28 @@ def test_evaluation_reads_buffers_and_changes_none(root: Path) -> None:
         run.evaluate(val)["@metrics/m"], x.mean(0) - before, rtol=1e-4, atol=1e-6
     )
     assert not set(val.batch.outputs) & set(run.state)
+
+
+def test_a_loss_is_elaborated_no_further_than_to_the_last_net(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but what nets are applied to is asked for a batch of any size."""
+    original, ends = inference.loss_value, []
+
+    def watched(*arguments: Any) -> Any:
+        try:
+            value = original(*arguments)
+        except AllApplied:
+            ends.append("at the net")
+            raise
+        ends.append("at the loss")
+        return value
+
+    monkeypatch.setattr(inference, "loss_value", watched)
+    (forward,) = train(LAYERS + DATA + FIT, root).forwards
+    (x,) = (forward.graph.node(id) for id in forward.graph.inputs[:1])
+    assert ends == ["at the net"]
+    assert not isinstance(x.type.shape[0], int)
 
 
 # ---------------------------------------------------------------- faults
