@@ -50,7 +50,7 @@ def peak_flops(backends: Sequence[str], options: Options) -> float:
 
 def steps(args: argparse.Namespace) -> dict[str, object]:
     backends = tuple(args.backends.split(","))
-    options = Options(args.rounds, args.block, args.cores)
+    options = Options(args.rounds, args.processes, args.block, args.cores)
     machine = report.machine()  # before anything of ours makes a load
     results: dict[str, dict[str, Measured]] = {}
     flops: dict[str, int] = {}
@@ -76,6 +76,9 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=int, default=Options.rounds, help="timed blocks of each contender"
     )
+    parser.add_argument(
+        "--processes", type=int, default=Options.processes, help="that these are spread over"
+    )
     parser.add_argument("--block", type=float, default=Options.block, help="seconds of a block")
     parser.add_argument("--cores", type=int, default=Options.cores, help="cores of each process")
     parser.add_argument("--compile", action="store_true", help="torch.compile too, which is slow")
@@ -90,7 +93,7 @@ def main() -> None:
     if args.workloads == ["compile"]:
         found = compile_time.run(keep)
     elif args.workloads[:1] == ["passes"]:
-        options = Options(args.rounds, args.block, args.cores)
+        options = Options(args.rounds, args.processes, args.block, args.cores)
         found = passes.run(args.workloads[1:], args.backends.split(","), options, keep)
     else:
         found = steps(args)

@@ -1,4 +1,4 @@
-"""Contenders side by side: a process for each, of which one runs at a time.
+"""Contenders side by side: processes for each, of which one runs at a time.
 
 Frameworks keep threads that spin for a while after their work, so all but the one whose turn it is
 are stopped by a signal: each works as if alone on the machine, with the settings it has by itself.
@@ -18,14 +18,14 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-#: a contender whose block takes this many seconds gets no more turns than `FEW`
+#: a contender whose block takes this many seconds has one turn in each of its processes
 SLOW = 5.0
-FEW = 3
 
 
 @dataclass(frozen=True)
 class Options:
     rounds: int = 15  # timed blocks of each contender
+    processes: int = 3  # that they are spread over
     block: float = 0.2  # seconds that a block is to take
     cores: int = 2
 
@@ -49,6 +49,12 @@ class Measured:
     def fastest(self) -> float:
         """Seconds of a step in the fastest block: what disturbs one only adds to it."""
         return min(self.seconds) / self.steps
+
+    def add(self, other: Measured) -> None:
+        """The blocks of another process with as many steps."""
+        self.seconds += other.seconds
+        self.imported_bytes = max(self.imported_bytes, other.imported_bytes)
+        self.peak_bytes = max(self.peak_bytes, other.peak_bytes)
 
     def record(self) -> dict[str, Any]:
         return {**vars(self), "step_seconds": self.step_seconds}
@@ -130,7 +136,11 @@ def measure(
     folder: Path = Path(),
     data: Path = Path(),
 ) -> dict[str, Measured]:
-    """A block of each contender in turn, `options.rounds` times; odd rounds go backwards."""
+    """A block of each contender in turn, `options.rounds` times; odd rounds go backwards.
+
+    They are spread over several processes, one after the other, since one may be slow from its
+    first step to its last, by where its memory happens to lie.
+    """
     common: dict[str, Any] = {
         "workload": workload,
         "sizes": dict(sizes),
@@ -138,9 +148,25 @@ def measure(
         "data": str(data),
     }
     common |= {"block": options.block, "cores": options.cores}
-    with workers([{**common, "contender": name} for name in contenders]) as running:
-        for number in range(options.rounds):
-            for worker in running[:: -1 if number % 2 else 1]:
-                if number < FEW or worker.result.seconds[-1] < SLOW:
-                    worker.turn()
-        return {worker.contender: worker.result for worker in running}
+    found: dict[str, Measured] = {}
+    for process in range(options.processes):
+        jobs = [{**common, "contender": name} for name in contenders]
+        for job in jobs:
+            if job["contender"] in found:
+                job["steps"] = found[job["contender"]].steps
+        with workers(jobs) as running:
+            turns(running, len(range(process, options.rounds, options.processes)))
+        for worker in running:
+            if worker.contender in found:
+                found[worker.contender].add(worker.result)
+            else:
+                found[worker.contender] = worker.result
+    return found
+
+
+def turns(running: Sequence[Worker], rounds: int) -> None:
+    """`rounds` blocks of each worker; one of a slow one."""
+    for number in range(rounds):
+        for worker in running[:: -1 if number % 2 else 1]:
+            if not number or worker.result.seconds[-1] < SLOW:
+                worker.turn()

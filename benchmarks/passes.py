@@ -8,7 +8,7 @@ chance.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,14 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 import nnc.api as nnc
-from benchmarks.harness import Measured, Options, measure
+from benchmarks.harness import Options, measure
 from benchmarks.workloads import NAMES, PROGRAMS, data, sizes_of
 from nnc.ir.graph import Graph
 from nnc.passes.base import bodies
 from nnc.passes.pipeline import DEFAULT, STANDARD, Pipeline, select
 
-#: fresh processes for each variant: where a process has its memory is luck that stays with it
-STARTS = 3
 CONTROL = "all again"
 
 #: what is compared with all passes
@@ -106,18 +104,12 @@ def rows(name: str, backend: str, options: Options) -> Iterator[Row]:
         own = [variant for variant, each in found.items() if is_run(variant, each, whole)]
         names = [contender(backend, variant) for variant in ("all", *own)]
         at = PROGRAMS / "data" / f"{name}.npz"
-        starts = [measure(name, names, sizes_of(name), options, folder, at) for _ in range(STARTS)]
-    best = seconds_of(starts, contender(backend, "all"))
+        measured = measure(name, names, sizes_of(name), options, folder, at)
+    best = measured[contender(backend, "all")].fastest
     for variant, each in found.items():
         key = contender(backend, variant)
-        seconds = seconds_of(starts, key) if key in starts[0] else best
+        seconds = measured[key].fastest if key in measured else best
         yield Row(name, backend, variant, each.nodes, whole.nodes, seconds, best)
-
-
-def seconds_of(starts: Sequence[Mapping[str, Measured]], name: str) -> float:
-    """Of a step: in the fastest block of all processes, since what disturbs one adds to it."""
-    found = [start[name] for start in starts if name in start]
-    return min(block / each.steps for each in found for block in each.seconds)
 
 
 def run(

@@ -1,7 +1,7 @@
 """A process of its own for one contender: `python -m benchmarks.worker JOB`.
 
-It warms up and says how many steps fill a block; then it times a block at each line of its input.
-Messages are JSON, a line each.
+It warms up and says how many steps fill a block, unless it is told; then it times a block at each
+line of its input.  Messages are JSON, a line each.
 """
 
 from __future__ import annotations
@@ -101,7 +101,11 @@ def main(job: dict[str, Any]) -> None:
     contender = make(job["contender"], read(job))
     contender.run(contender.unit)
     first = time.perf_counter() - start
-    steps = fitting(contender, job["block"])
+    if "steps" in job:
+        steps = job["steps"]
+        contender.run(steps)
+    else:
+        steps = fitting(contender, job["block"])
     send(steps=steps, first_seconds=first)
     for _ in sys.stdin:
         if steps > contender.unit:
