@@ -57,12 +57,11 @@ from nnc_torch.spellings import (
     softplus,
     take,
     take_along,
-    times,
-    total,
     transpose,
     where,
     window,
 )
+from nnc_torch.squares import times, total
 
 TENSORS: dict[str, Emitter] = {
     # elementwise

@@ -8,7 +8,6 @@ from typing import Any
 from nnc.emit import (
     ATOM,
     COMPARE,
-    MUL,
     UNARY,
     Emitter,
     Expr,
@@ -21,7 +20,6 @@ from nnc.emit import (
 from nnc.emit.expressions import dim_expr
 from nnc.emit.spellings import dims_text, slice_text, unit_axes
 from nnc.ir.dims import Dim, equal
-from nnc.ir.dims import product as size_of
 from nnc.ir.graph import Array, Node
 from nnc.ir.types import FLOATS, TensorType
 from nnc_torch import kernels, runtime
@@ -46,13 +44,6 @@ class Wide(Expr):
 
 
 @dataclass(frozen=True)
-class Square(Expr):
-    """`x * x`; `root` is the text of x."""
-
-    root: str = ""
-
-
-@dataclass(frozen=True)
 class Fresh(Expr):
     """A new array full of `value`, which nothing else reads, so that it may be written to."""
 
@@ -62,13 +53,6 @@ class Fresh(Expr):
 # ---------------------------------------------------------------- elementwise
 def operator(symbol: str, level: int) -> Emitter:
     return lambda site, node, x, y: site.dialect.binary(symbol, level, x, y)
-
-
-def times(site: Site, node: Node, x: Expr, y: Expr) -> Expr:
-    made = site.dialect.binary("*", MUL, x, y)
-    if node.operands[0] != node.operands[1] or made.weak:
-        return made
-    return Square(made.text, made.level, size=made.size, root=x.text)
 
 
 def integer_operator(symbol: str, level: int) -> Emitter:
@@ -439,22 +423,6 @@ def reduction(name: str) -> Emitter:
         return replace(site.dialect.method(x, name, *all_axes, *dtype), kept=(axes, kept))
 
     return emit
-
-
-SUM = reduction("sum")
-
-#: elements up to which a product of vectors, which adds them up in a row, rounds as little as a sum
-SHORT = 1 << 17
-
-
-def total(site: Site, node: Node, x: Expr) -> Expr:
-    """`x.sum(1)`; the whole sum of the squares of a few floats is one kernel."""
-    type = site.types[0]
-    count = size_of(type.shape)
-    is_short = isinstance(count, int) and count <= SHORT and type.dtype in ("f32", "f64")
-    if not isinstance(x, Square) or node.type.rank or not is_short:
-        return SUM(site, node, x)
-    return replace(site.dialect.call(site.helper(kernels.square_sum), Expr(x.root)), size=x.size)
 
 
 def product(site: Site, node: Node, x: Expr) -> Expr:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from nnc_torch import kernels
 from nnc_torch.inplace import LARGE
-from nnc_torch.spellings import SHORT
+from nnc_torch.squares import SHORT
 
 from nnc.ir.types import TensorType
 from tests.backends.harness import TOLERANCE
