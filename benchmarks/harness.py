@@ -149,7 +149,7 @@ def measure(
     }
     common |= {"block": options.block, "cores": options.cores}
     found: dict[str, Measured] = {}
-    for process in range(options.processes):
+    for process in range(min(options.processes, options.rounds)):
         jobs = [{**common, "contender": name} for name in contenders]
         for job in jobs:
             if job["contender"] in found:
