@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from textwrap import indent
 from typing import Any
 
 import numpy as np
 from nnc_numpy import NUMPY
 
 from nnc.emit import COMPARE, Dialect, Expr, Helper, Printer, infix
+from nnc.emit.layout import INDENT
 from nnc.emit.memory import keep_memory
 from nnc.emit.updates import Loop, is_view_of_state
 from nnc.ir.graph import Value
@@ -24,7 +26,7 @@ from nnc.ir.program import Forward, Step, Training
 from nnc.ir.types import NUMPY_DTYPES, dtype_of
 from nnc_torch import kernels, runtime, short
 from nnc_torch.emitters import EMITTERS, MODULE_EMITTERS
-from nnc_torch.host import UNSIGNED
+from nnc_torch.host import UNSIGNED, drawn
 from nnc_torch.loops import MODULE_STATEMENTS, STATEMENTS
 from nnc_torch.modules import class_texts, forward_text, method_names
 from nnc_torch.updates import print_updates
@@ -112,11 +114,23 @@ class TorchDialect(Dialect):
         reads_data = any(node.attrs["kind"] == "batch" for node in inputs)
         return RUN.format(name=name) if reads_data else None
 
-    def ending(self, helpers: Collection[str]) -> list[str]:
+    def ending(self, training: Training, helpers: Collection[str]) -> list[str]:
+        has_draws = any(self.drawn(step) for phase in training.phases for step in phase.steps)
+        has_kernels = any(kernels <= set(helpers) for kernels in SLOWED)
         outside = [name for name in OUTSIDE if name in helpers]
-        lines = [f"    global {', '.join(outside)}"] if outside else []
-        lines += [f"    {name} = torch.compiler.disable({name})" for name in outside]
-        return [COMPILED.format(outside="".join(f"{line}\n" for line in lines))]
+        lines = [f"global {', '.join(outside)}"] if outside else []
+        lines += [AS_IT_IS] if has_kernels else []
+        lines += [f"{name} = torch.compiler.disable({name})" for name in outside]
+        lines += ['drawn = globals().get(f"{step.__name__}_drawn")'] if has_draws else []
+        more = ", *([drawn(scalars)] if drawn else [])" if has_draws else ""
+        start = indent("".join(f"{line}\n" for line in lines), INDENT)
+        return [COMPILED.format(start=start, drawn=more, kernels=KERNELS if has_kernels else "")]
+
+    def drawn(self, step: Step) -> Mapping[str, Value]:
+        """Nothing where a step is to take less memory: what it draws is then drawn where it is
+        used."""
+        is_thrifty = step.remat is not None and step.remat.policy != "none"
+        return {} if is_thrifty else drawn(step.graph)
 
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         print_updates(printer, loops)
@@ -200,13 +214,26 @@ def run_{name}(state, data, order, scalars):
     return state, {{key: torch.stack([out[key] for out in outs]) for key in outs[0]}}
 '''.strip()
 
+#: kernels that torch.compile replaces by slower ones on a CPU, or can only go around, and which
+#: take most of the time of a step that has them
+SLOWED = ({"lstm"}, {"conv", "batch_norm"})
+
+KERNELS = """
+    On a CPU it is `step` itself: most of its time is in kernels which those of torch.compile are
+    slower than."""
+
+AS_IT_IS = """
+if DEVICE == "cpu":
+    return step
+""".strip()
+
 COMPILED = '''
 def compiled(step):
     """`step` by torch.compile, which takes up to a minute for the first call.
 
-    Random words are drawn, and a fused update is done, between what it compiles.
+    What it draws is drawn before it, and a fused update is done between what is compiled.{kernels}
     """
-{outside}    torch._dynamo.config.capture_scalar_outputs = True
+{start}    torch._dynamo.config.capture_scalar_outputs = True
     fast = torch.compile(step)
 
     def run(state, batch, scalars):
@@ -214,7 +241,7 @@ def compiled(step):
             key: torch.tensor(x, dtype=torch.float64) if isinstance(x, float) else x
             for key, x in scalars.items()
         }}
-        return fast(state, batch, numbers)
+        return fast(state, batch, numbers{drawn})
 
     return run
 '''.strip()

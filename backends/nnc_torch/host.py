@@ -2,16 +2,21 @@
 
 They are random words and what is made of them until they become masks or floats.  Ops on them are
 printed in NumPy, and what leaves them becomes a tensor there.
+
+That is done in a function of its own before a step (`drawn`), as torch.compile would cut the step
+at each draw: a millisecond for each cut.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+from itertools import chain, count
 
 from nnc_numpy import NUMPY
 
 from nnc.emit import Emitter, Expr, Site
-from nnc.ir.graph import Node
+from nnc.ir.graph import Graph, Node, Value
 
 UNSIGNED = ("u16", "u32", "u64")
 
@@ -41,3 +46,37 @@ def by_type(emitter: Emitter | None, op: str) -> Emitter:
         return Expr(f"torch.as_tensor({made.text}, device={device})", size=made.size)
 
     return emit
+
+
+def drawn(graph: Graph) -> dict[str, Value]:
+    """What leaves NumPy of all that is made of random words and numbers of the host alone, by the
+    stream of the words."""
+    streams: dict[int, str] = {}
+    known: set[int] = set()  # numbers of the host, along whatever axes
+    found: dict[str, Value] = {}
+    for node in graph:
+        sources = {value.node for value in node.operands}
+        if node.op == "random_bits" and sources <= known:
+            streams[node.id] = node.attrs["path"]
+        elif is_number(node) and sources <= known:
+            known.add(node.id)
+        elif sources & streams.keys() and sources <= streams.keys() | known:
+            stream = next(streams[id] for id in sources if id in streams)
+            if node.type.dtype in UNSIGNED:
+                streams[node.id] = stream
+            else:
+                found[unused(stream, found)] = Value(node.id)
+    return found
+
+
+def is_number(node: Node) -> bool:
+    """Whether `node` is a number of the host, if all that it is made of is."""
+    if node.op == "input":
+        return node.attrs["kind"] == "scalar"
+    return node.op == "broadcast" or not any(type.rank for type in node.types)
+
+
+def unused(stream: str, names: Collection[str]) -> str:
+    """`stream`, with a number where it is one of `names` already."""
+    numbered = (f"{stream}#{number}" for number in count(2))
+    return next(name for name in chain([stream], numbered) if name not in names)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         run_dir = _new(args, program, model.training.name)
     display.message(f"{model.training.name}: {_size(model.training)}, in {run_dir.path}")
     if settings["compile"]:
-        display.message("the first steps compile, which takes up to a minute")
+        display.message("torch.compile may take up to a minute for the first steps")
     with StopSignal() as stop_requested:
         result = model.session.run(run_dir, found, display, stop_requested)
     at = f"step {result.counters.step} of {model.training.steps}"

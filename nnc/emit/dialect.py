@@ -125,6 +125,10 @@ class Dialect:
 
         return Printer
 
+    def drawn(self, step: Step) -> Mapping[str, Value]:
+        """What a function of its own draws before a step, by stream."""
+        return {}
+
     def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
         """Print updates that are alike: each as a loop over the paths."""
         from nnc.emit.updates import print_loop
@@ -132,7 +136,7 @@ class Dialect:
         for loop in loops:
             print_loop(printer, loop)
 
-    def ending(self, helpers: Collection[str]) -> list[str]:
+    def ending(self, training: Training, helpers: Collection[str]) -> list[str]:
         """Functions at the end of a file of steps that contains these helpers."""
         return []
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from nnc.emit.dialect import Dialect, Helper
-from nnc.emit.expressions import size_name
+from nnc.emit.expressions import Expr, size_name
 from nnc.emit.freeing import free_large, smallest_freed
 from nnc.emit.function import Body, Printer
 from nnc.emit.inputs import argument_name, bind_inputs, bind_sizes, sizes_in
@@ -41,10 +41,11 @@ def start(
     parameters: Iterable[str] = (),
     keywords: Collection[str] = (),
     printing: type[Printer] = Printer,
+    given: Collection[Value] = (),
 ) -> tuple[Printer, list[Node]]:
-    """A printer whose inputs are bound, and the nodes it has to print."""
+    """A printer whose inputs are bound, and the nodes it has to print where `given` is there."""
     targets = list(targets)
-    nodes = needed(graph, targets)
+    nodes = needed(graph, targets, given)
     taken = {*context.dialect.taken, *parameters, *keywords, *map(size_name, sizes_in(graph))}
     names = Names(taken, context.prefix)
     printer = printing(graph, context.dialect, names, context.helper, Body())
@@ -53,7 +54,7 @@ def start(
     return printer, nodes
 
 
-def entries(printer: Printer, outputs: dict[str, Value]) -> str:
+def entries(printer: Printer, outputs: Mapping[str, Value]) -> str:
     """Outputs as the text of a dictionary, under the names that callers see."""
     pairs = (printer.fitted(f"{string(name)}: ", value, 2) for name, value in outputs.items())
     return "{" + ", ".join(pairs) + "}"
@@ -66,8 +67,24 @@ def definition(head: str, doc: str, body: Body, decorators: Iterable[str] = ()) 
 
 
 # ---------------------------------------------------------------- steps
-def step_function(context: Context, step: Step, name: str) -> str:
-    """`name(state, batch, scalars) -> state, out`."""
+def step_functions(context: Context, step: Step, name: str) -> list[str]:
+    """What is called `name`, after what draws for it where the dialect has that apart."""
+    drawn = context.dialect.drawn(step)
+    draws = [drawn_function(context, step.graph, name, drawn)] if drawn else []
+    return [*draws, step_function(context, step, name, drawn)]
+
+
+def drawn_function(context: Context, graph: Graph, name: str, drawn: Mapping[str, Value]) -> str:
+    """`name_drawn(scalars)`: what the step draws, a dictionary."""
+    printer, nodes = start(context, graph, drawn.values())
+    printer.print(nodes)
+    printer.body.add(1, f"return {entries(printer, drawn)}")
+    return definition(f"{name}_drawn(scalars)", "What one step draws, by stream.", printer.body)
+
+
+def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, Value]) -> str:
+    """`name(state, batch, scalars) -> state, out`; with a fourth parameter for what is drawn
+    before it."""
     graph = step.graph
     results = {name[1:]: v for name, v in graph.outputs.items() if is_result(name)}
     updates = {path: v for path, v in graph.outputs.items() if not is_result(path)}
@@ -77,7 +94,15 @@ def step_function(context: Context, step: Step, name: str) -> str:
     holes = [hole for loop in loops for member in loop.members for hole in member.holes]
     shared = [value for loop in loops for value in loop.shared]
     targets = [*results.values(), *holes, *straight.values(), *shared]
-    printer, nodes = start(context, graph, targets, printing=context.dialect.step_printer())
+    printing = context.dialect.step_printer()
+    parameters = ["state", "batch", "scalars", *(["drawn"] if drawn else [])]
+    printer, nodes = start(
+        context, graph, targets, parameters, printing=printing, given=drawn.values()
+    )
+    if drawn:
+        printer.body.add(1, f"drawn = drawn or {name}_drawn(scalars)")
+    for stream, value in drawn.items():
+        printer.bind(value, Expr(f"drawn[{string(stream)}]"))
     for title, members in sections(graph, nodes):
         printer.body.section(title)
         printer.print(members)
@@ -93,7 +118,8 @@ def step_function(context: Context, step: Step, name: str) -> str:
     if len(doc) > WIDTH - 10:
         doc = f"One step of `{name}`; `state` is consumed."
     decorators = context.dialect.decorators.get("step", ())
-    return definition(f"{name}(state, batch, scalars)", doc, printer.body, decorators)
+    head = f"{name}({', '.join(parameters)}{'=None' if drawn else ''})"
+    return definition(head, doc, printer.body, decorators)
 
 
 def batch_text(graph: Graph) -> str:

@@ -12,7 +12,7 @@ from nnc.emit.functions import (
     evaluation_functions,
     forward_function,
     scalars_function,
-    step_function,
+    step_functions,
     typed_scalars,
 )
 from nnc.emit.initial import init_functions
@@ -45,7 +45,7 @@ def module_text(training: Training, dialect: Dialect) -> str:
             written.add(name)
             typed = typed_scalars(context, step.graph)
             functions.append(scalars_function(step.scalars, f"{name}_scalars", typed))
-            functions.append(step_function(context, step, name))
+            functions += step_functions(context, step, name)
             functions += filter(None, [dialect.runner(step, name)])
     functions += evaluation_functions(context, training.evaluations)
     for forward in training.forwards:
@@ -53,7 +53,7 @@ def module_text(training: Training, dialect: Dialect) -> str:
         special = dialect.forward(training, forward, name)
         functions.append(special or forward_function(context, forward, name))
     if steps:
-        functions += dialect.ending(sources.definitions.keys())
+        functions += dialect.ending(training, sources.definitions.keys())
     functions = dialect.classes(training, sources.add) + functions
     program = assignment("PROGRAM", describe(training, steps, forwards, dialect))
     start = "\n".join(f"{sources.add(function)}()" for function in dialect.starts(training))

@@ -5,7 +5,7 @@ Emitted functions are printed in this order, and their memory is predicted from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from nnc.ir.graph import Graph, Node, Value
@@ -57,9 +57,10 @@ def _axes(read: Read, node: Node) -> Iterable[int]:
     return range(node.type.rank) if read.axes is None else read.axes
 
 
-def needed(graph: Graph, targets: Iterable[Value]) -> list[Node]:
-    """The nodes that must be printed for `targets`, in order of computation."""
-    found = behind(graph, targets)
+def needed(graph: Graph, targets: Iterable[Value], given: Iterable[Value] = ()) -> list[Node]:
+    """The nodes that must be printed for `targets` where `given` is there, in order of
+    computation."""
+    found = behind(graph, targets, {value.node for value in given})
     return just_in_time(graph, [node for node in graph if node.id in found])
 
 
@@ -134,13 +135,13 @@ def is_update_source(node: Node) -> bool:
     return node.attrs["kind"] == "scalar" or node.attrs["name"].startswith("@opt/")
 
 
-def behind(graph: Graph, targets: Iterable[Value]) -> set[int]:
-    """The nodes that `targets` are computed from, with their own."""
+def behind(graph: Graph, targets: Iterable[Value], given: Collection[int] = ()) -> set[int]:
+    """The nodes that `targets` are computed from, with their own, up to nodes that are `given`."""
     found: set[int] = set()
     stack = [value.node for value in targets]
     while stack:
         id = stack.pop()
-        if id not in found:
+        if id not in found and id not in given:
             found.add(id)
             stack.extend(value.node for value in sources(graph, graph.node(id)))
     return found

@@ -371,10 +371,42 @@ def test_the_gradient_of_a_relu_reads_its_result(tmp_path: Path) -> None:
     assert "where" not in text
 
 
+NOISY = (
+    "block Net()(x: f32[N, D]) -> f32[N, 2] =\n"
+    "  x + normal_like(x) |> Dense(4) |> relu |> Dropout(0.5) |> Dense(2)"
+)
+
+
 def test_random_words_stay_in_numpy_until_they_are_a_mask() -> None:
-    text = body(nnc_torch.backend.emit(digits()), "classify")
+    source = nnc_torch.backend.emit(digits())
+    text = body(source, "classify_drawn")
     assert 'bits = random_bits((64, 256), seed, "dropout/net.dropout_0", step=draw)' in text
     assert "torch.as_tensor(bits < 3865470566, device=DEVICE)" in text
+    assert "random_bits" not in body(source, "classify")
+
+
+def test_a_step_draws_by_itself_what_it_is_not_given(tmp_path: Path) -> None:
+    training = program(tmp_path, "SGD(0.1)", NOISY)
+    text = assert_trains_like_numpy(training)
+    assert 'drawn["dropout/net.dropout_0"]' in text
+    module = load(nnc_torch.backend.emit(training))
+    batch, numbers = module["from_numpy"](first_batch(training)), module["step_scalars"](1, 1, 3, 1)
+    drawn = module["step_drawn"](numbers)
+    assert drawn.keys() == {"normal/net", "normal/net#2", "dropout/net.dropout_0"}
+    _, wanted = module["step"](module["init"](3), batch, numbers)
+    _, found = module["step"](module["init"](3), batch, numbers, drawn)
+    _, others = module["step"](
+        module["init"](3), batch, numbers, module["step_drawn"]({**numbers, "draw": 2})
+    )
+    assert found["loss"] == wanted["loss"]
+    assert others["loss"] != wanted["loss"]
+
+
+def test_a_step_of_little_memory_draws_where_it_is_used(tmp_path: Path) -> None:
+    training = program(tmp_path, "SGD(0.1)", NOISY, "remat = auto")
+    text = assert_trains_like_numpy(training)
+    assert "drawn" not in text
+    assert "random_bits(" in text
 
 
 # ---------------------------------------------------------------- devices and the file
@@ -457,6 +489,25 @@ def test_arrays_are_copied_both_ways() -> None:
 
 
 # ---------------------------------------------------------------- torch.compile
+CONVOLUTION = """
+block Net()(x: f32[N, D]) -> f32[N, 2] =
+  x |> reshape((N, D, 1)) |> Conv(4, 3) |> {norm} |> flatten |> Dense(2)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own modules
+@pytest.mark.parametrize(("norm", "is_itself"), [("BatchNorm()", True), ("relu", False)])
+def test_a_step_whose_time_is_in_kernels_stays_as_it_is_on_a_cpu(
+    norm: str, is_itself: bool, tmp_path: Path
+) -> None:
+    training = program(tmp_path, "SGD(0.1)", CONVOLUTION.format(norm=norm))
+    module = load(nnc_torch.backend.emit(training))
+    step = module["step"]
+    assert (module["compiled"](step) is step) is is_itself
+    module["DEVICE"] = "cuda"
+    assert module["compiled"](step) is not step
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own modules
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
 def test_a_compiled_step_is_compiled_once_and_the_same(
