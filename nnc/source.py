@@ -2,7 +2,7 @@
 
 An op's meaning and its spelling are then one text: the function that defines `fold` for the
 interpreter is the one that stands in the emitted file.  Types are left out of signatures, because
-they name things of nnc.
+they name things of nnc; those of the fields of a record (`NamedTuple`) have to be Python's own.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Sources:
     _origins: dict[str, str] = field(default_factory=dict)  # name -> its module
 
     def add(self, function: Callable[..., Any]) -> str:
-        """Include `function` and all that it uses; its name.
+        """Include `function`, or a record, and all that it uses; its name.
 
-        ValueError where another module's function of this name is already in the file.
+        ValueError where something of this name from another module is already in the file.
         """
         function = inspect.unwrap(function)
         name: str = function.__name__
@@ -53,23 +53,24 @@ class Sources:
 
     def _add_global(self, module: types.ModuleType, name: str) -> None:
         value: Any = module.__dict__.get(name)
-        if inspect.isfunction(inspect.unwrap(value)) and self._is_ours(value, module):
+        is_copied = inspect.isfunction(inspect.unwrap(value)) or inspect.isclass(value)
+        if is_copied and self._is_ours(value, module):
             self.add(value)
         elif name in module.__dict__:
             self.imports.add(_import_of(module, name))
 
     def _is_ours(self, function: Callable[..., Any], module: types.ModuleType) -> bool:
-        """Whether `function` is of nnc, or of the package whose function uses it."""
+        """Whether `function` is of nnc, or of the package that uses it."""
         package = function.__module__.partition(".")[0]
         return package in ("nnc", module.__name__.partition(".")[0])
 
 
 @functools.cache
-def _parsed(function: Callable[..., Any]) -> tuple[str, ast.FunctionDef]:
-    """The text of a function with plain signatures, and its tree without types."""
+def _parsed(function: Callable[..., Any]) -> tuple[str, ast.FunctionDef | ast.ClassDef]:
+    """The text of a function or record with plain signatures, and its tree without their types."""
     lines = textwrap.dedent(inspect.getsource(function)).splitlines()
     (tree,) = ast.parse("\n".join(lines)).body
-    assert isinstance(tree, ast.FunctionDef), f"{function} is no function"
+    assert isinstance(tree, ast.FunctionDef | ast.ClassDef), f"{function} cannot be copied"
     inside = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     for node in sorted(inside, key=lambda node: node.lineno, reverse=True):
         _strip_types(node)
@@ -97,8 +98,8 @@ def _signature(tree: ast.FunctionDef) -> list[str]:
     return [f"{indent}def {tree.name}(", *arguments, f"{indent}):"]
 
 
-def _global_names(tree: ast.FunctionDef) -> set[str]:
-    """Names that the function reads and does not bind itself."""
+def _global_names(tree: ast.FunctionDef | ast.ClassDef) -> set[str]:
+    """Names that a function or record reads and does not bind itself."""
     names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
     bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     bound |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}

@@ -9,7 +9,33 @@ from nnc.emit import ADD, AND, MUL, OR, SHIFT, XOR, Emitter
 from nnc_torch import kernels, runtime
 from nnc_torch.dot import dot, plus, step_dot
 from nnc_torch.host import by_type
+from nnc_torch.indices import (
+    arg_reduction,
+    argsort,
+    cumsum,
+    first_extremum,
+    index_add,
+    product,
+    reduction,
+    scatter_add,
+    scatter_add_along,
+    take,
+    take_along,
+)
 from nnc_torch.inplace import gelu_grad, in_place
+from nnc_torch.shapes import (
+    broadcast,
+    concat,
+    dynamic_slice,
+    dynamic_update,
+    fold,
+    pad,
+    reshape,
+    reverse,
+    slices,
+    transpose,
+    window,
+)
 from nnc_torch.spatial import (
     conv,
     conv_filter_grad,
@@ -19,47 +45,25 @@ from nnc_torch.spatial import (
 )
 from nnc_torch.spellings import (
     along,
-    arg_reduction,
-    argsort,
     bitcast,
-    broadcast,
     cast,
     comparison,
-    concat,
     const,
-    cumsum,
-    dynamic_slice,
-    dynamic_update,
     extremum,
-    first_extremum,
-    fold,
     function,
     helper,
     helper_along,
-    index_add,
     integer_operator,
     iota,
     larger,
     negated,
     negative,
     operator,
-    pad,
     power,
-    product,
-    reduction,
-    reshape,
-    reverse,
-    scatter_add,
-    scatter_add_along,
     sign,
     size,
-    slices,
     softplus,
-    take,
-    take_along,
-    transpose,
     where,
-    window,
 )
 from nnc_torch.squares import times, total
 

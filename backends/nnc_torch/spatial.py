@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nnc.emit import Expr, Printer, Site, sized
-from nnc.emit.spellings import dims_text
+from nnc.emit.spellings import dims_text, slice_text
 from nnc.ir.dims import Dim
 from nnc.ir.graph import Node, Value
 from nnc_torch import runtime
-from nnc_torch.spellings import padded, slice_text
+from nnc_torch.shapes import padded
 
 Ints = tuple[int, ...]
 

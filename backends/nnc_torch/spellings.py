@@ -1,4 +1,6 @@
-"""How ops are printed in PyTorch: node and printed operands -> expression."""
+"""How elementwise ops, arrays from nothing and composites of one axis are printed in PyTorch: node
+and printed operands -> expression.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +8,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nnc.emit import (
-    ATOM,
     COMPARE,
     UNARY,
     Emitter,
     Expr,
     Site,
     dim_text,
-    shape_text,
     sized,
-    tuple_text,
 )
 from nnc.emit.expressions import dim_expr
-from nnc.emit.spellings import dims_text, slice_text, unit_axes
-from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Array, Node
-from nnc.ir.types import FLOATS, TensorType
-from nnc_torch import kernels, runtime
+from nnc.ir.types import FLOATS
+from nnc_torch import runtime
 
 CHOICE = 0  # binds less than any operator: `x if c else y`, `not x`
 
@@ -201,273 +198,7 @@ def size(site: Site, node: Node) -> Expr:
     return replace(dim_expr(node.attrs["dim"]), weak=node.type.dtype)
 
 
-# ---------------------------------------------------------------- shape
-def reshape(site: Site, node: Node, x: Expr) -> Expr:
-    """Subscripts for axes of size 1, `flatten` and `unflatten` where they do it, or `reshape`."""
-    old, new = site.types[0].shape, node.type.shape
-    places = unit_axes(old, new)
-    if places is not None:
-        return site.dialect.subscript(x, places)
-    first, last = shared_ends(old, new)
-    if len(new) == first + 1 + last and len(old) > len(new):
-        ends = [str(first), *([str(len(old) - last - 1)] if last else [])]
-        return site.dialect.method(x, "flatten", *(ends if ends != ["0"] else []))
-    if len(old) == first + 1 + last and len(new) > len(old):
-        split = tuple_text([dim_text(dim) for dim in new[first : len(new) - last]])
-        return site.dialect.method(x, "unflatten", str(first), split)
-    return site.dialect.method(x, "reshape", *([dim_text(dim) for dim in new] or ["()"]))
-
-
-def shared_ends(old: tuple[Dim, ...], new: tuple[Dim, ...]) -> tuple[int, int]:
-    """How many axes two shapes share at their start, and how many of the others at their end."""
-    shortest = min(len(old), len(new)) - 1
-    first = 0
-    while first < shortest and equal(old[first], new[first]) is True:
-        first += 1
-    last = 0
-    while last < shortest - first and equal(old[-1 - last], new[-1 - last]) is True:
-        last += 1
-    return first, last
-
-
-def transpose(site: Site, node: Node, x: Expr) -> Expr:
-    perm = node.attrs["perm"]
-    if perm == (1, 0):
-        return Expr(f"{x.at(ATOM)}.T", size=x.size)
-    moved = [axis for axis, place in enumerate(perm) if axis != place]
-    if len(moved) == 2:
-        return site.dialect.method(x, "transpose", *map(str, moved))
-    return site.dialect.method(x, "permute", *map(str, perm))
-
-
-def broadcast(site: Site, node: Node, x: Expr) -> Expr:
-    shape, axes = node.attrs["shape"], node.attrs["axes"]
-    if x.weak:
-        text = site.dialect.filled(x.text, shape_text(shape), node.type.dtype)
-        return Fresh(text, size=1, value=x.text)
-    places = [":" if axis in axes else "None" for axis in range(min(axes, default=0), len(shape))]
-    spread = site.dialect.subscript(x, places if axes else [])
-    return site.dialect.method(spread, "expand", *(map(dim_text, shape) if shape else ["()"]))
-
-
-def slices(site: Site, node: Node, x: Expr) -> Expr:
-    places = []
-    bounds = (node.attrs[name] for name in ("start", "stop", "step"))
-    for start, stop, step, whole in zip(*bounds, site.types[0].shape, strict=True):
-        end = "" if equal(stop, whole) is True else dim_text(stop)
-        first = "" if start == 0 else dim_text(start)
-        places.append(slice_text([first, end, *([str(step)] if step != 1 else [])]))
-    return replace(site.dialect.subscript(x, places), size=sized(x))
-
-
-def pad(site: Site, node: Node, x: Expr) -> Expr:
-    value = site.dialect.literal(node.attrs["value"], node.type.dtype).text
-    return padded(site, x, node.attrs["low"], node.attrs["high"], value)
-
-
-def padded(site: Site, x: Expr, low: tuple[Dim, ...], high: tuple[Dim, ...], value: str) -> Expr:
-    """`F.pad`, which lists the last axis first and may leave out the first ones."""
-    widths = [dim_text(n) for pair in zip(reversed(low), reversed(high), strict=True) for n in pair]
-    while widths and widths[-2:] == ["0", "0"]:
-        widths = widths[:-2]
-    if not widths:
-        return x
-    options = {} if value in ("0", "0.0", "False") else {"value": value}
-    return replace(
-        site.dialect.call("F.pad", x, Expr(tuple_text(widths)), **options), size=sized(x)
-    )
-
-
-def reverse(site: Site, node: Node, x: Expr) -> Expr:
-    axes = node.attrs["axes"]
-    return site.dialect.method(x, "flip", *map(str, axes)) if axes else x
-
-
-def concat(site: Site, node: Node, *xs: Expr) -> Expr:
-    parts = Expr(f"[{', '.join(site.dialect.strong(x).text for x in xs)}]")
-    joined = site.dialect.call("torch.cat", parts, dim=node.attrs["axis"])
-    return replace(joined, size=sized(*xs))
-
-
-def window(site: Site, node: Node, x: Expr) -> Expr:
-    """`unfold` puts the places of each window last, axis by axis, as nnc does."""
-    attrs = node.attrs
-    for axis, size, stride, dilation in zip(
-        attrs["axes"], attrs["size"], attrs["stride"], attrs["dilation"], strict=True
-    ):
-        span = (size - 1) * dilation + 1
-        x = site.dialect.method(x, "unfold", str(axis), str(span), str(stride))
-        if dilation > 1:
-            x = site.dialect.subscript(x, ["...", f"::{dilation}"])
-    return x
-
-
-def fold(site: Site, node: Node, w: Expr) -> Expr:
-    names = ("shape", "axes", "size", "stride", "dilation")
-    options = {name: dims_text(node.attrs[name]) for name in names}
-    return site.dialect.call(site.helper(runtime.fold), w, **options)
-
-
-def dynamic_slice(site: Site, node: Node, x: Expr, *starts: Expr) -> Expr:
-    parts = [site.dialect.strong(x).text, *(start.text for start in starts)]
-    parts.append(f"size={dims_text(node.attrs['size'])}")
-    return Expr(f"{site.helper(runtime.dynamic_slice)}({', '.join(parts)})", size=sized(x))
-
-
-def dynamic_update(site: Site, node: Node, x: Expr, update: Expr, *starts: Expr) -> Expr:
-    parts = [site.dialect.strong(z).text for z in (x, update)] + [start.text for start in starts]
-    return Expr(f"{site.helper(runtime.dynamic_update)}({', '.join(parts)})", size=sized(x, update))
-
-
-# ---------------------------------------------------------------- index and reduce
-def take(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
-    axis, (table, places) = node.attrs["axis"], site.types
-    index = index.plain if isinstance(index, Wide) else index
-    if is_embedding(table, places, axis):
-        return site.dialect.call("F.embedding", index, x)
-    picked = site.dialect.subscript(x, [":"] * axis + [index.text])
-    return replace(picked, size=sized(x, index))
-
-
-def is_embedding(table: TensorType, places: TensorType, axis: int) -> bool:
-    """Whether whole rows of a matrix of floats are read at several places."""
-    return axis == 0 and table.rank == 2 and places.rank > 0 and table.is_float
-
-
-def as_index(site: Site, x: Expr, dtype: str) -> Expr:
-    """Places as `gather` wants them."""
-    if isinstance(x, Wide):
-        return x.plain
-    return x if dtype == "i64" else site.dialect.method(x, "long")
-
-
-def take_along(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
-    index = as_index(site, index, site.types[1].dtype)
-    picked = site.dialect.method(x, "gather", str(node.attrs["axis"]), index.text)
-    return replace(picked, size=sized(x, index))
-
-
-def scatter_add(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
-    """`index_add`; into zeros it is the gradient of the `F.embedding` that `take` is."""
-    (table, places, _), axis = site.types, node.attrs["axis"]
-    if is_embedding(table, places, axis) and is_zero(x):
-        index = index.plain if isinstance(index, Wide) else index
-        count = Expr(dim_text(table.shape[0]))
-        name = site.helper(kernels.embedding_grad)
-        return replace(site.dialect.call(name, update, index, count), size=sized(index, update))
-    return index_add(site, node, x, index, update)
-
-
-def index_add(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
-    axis, rank = node.attrs["axis"], site.types[1].rank
-    index = index.plain if isinstance(index, Wide) else index
-    if rank == 0:
-        index, update = (
-            site.dialect.subscript(z, places)
-            for z, places in ((index, ["None"]), (update, [":"] * axis + ["None"]))
-        )
-    elif rank > 1:
-        end = () if axis + rank == site.types[2].rank else (str(axis + rank - 1),)
-        index = site.dialect.method(index, "flatten")
-        update = site.dialect.method(update, "flatten", str(axis), *end)
-    return added(site, "index_add", x, str(axis), index, update)
-
-
-def scatter_add_along(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
-    axis = node.attrs["axis"]
-    index = as_index(site, index, site.types[1].dtype)
-    is_one_each = equal(site.types[1].shape[axis], 1) is True
-    if is_one_each and isinstance(update, Fresh) and is_zero(x):
-        made = site.dialect.method(x, "scatter_", str(axis), index.text, update.value)
-        return replace(made, size=sized(x, index))
-    return added(site, "scatter_add", x, str(axis), index, update)
-
-
-def is_zero(x: Expr) -> bool:
-    return isinstance(x, Fresh) and x.value in ("0", "0.0")
-
-
-def added(site: Site, name: str, x: Expr, axis: str, index: Expr, update: Expr) -> Expr:
-    """A method that adds to x, in place where x is new."""
-    name = f"{name}_" if isinstance(x, Fresh) else name
-    made = site.dialect.method(x, name, axis, index.text, site.dialect.strong(update).text)
-    return replace(made, size=sized(x, index, update))
-
-
-def argsort(site: Site, node: Node, x: Expr) -> Expr:
-    return wide(site, x, "argsort", f"dim={node.attrs['axis']}", "stable=True")
-
-
-def arg_reduction(name: str) -> Emitter:
-    return lambda site, node, x: wide(site, x, name, str(node.attrs["axis"]))
-
-
-def wide(site: Site, x: Expr, name: str, *arguments: str) -> Expr:
-    plain = site.dialect.method(x, name, *arguments)
-    made = site.dialect.method(plain, "int")
-    return Wide(made.text, made.level, size=plain.size, plain=plain)
-
-
-def reduction(name: str) -> Emitter:
-    """`x.sum(1)`; PyTorch widens sums of narrow integers unless told not to."""
-
-    def emit(site: Site, node: Node, x: Expr) -> Expr:
-        axes = node.attrs["axes"]
-        if not axes:
-            return x
-        widened = name == "sum" and node.type.dtype == "i32"
-        dtype = [f"dtype={site.dialect.dtype(node.type.dtype)}"] if widened else []
-        axis = str(axes[0] if len(axes) == 1 else axes)
-        kept = site.dialect.method(x, name, axis, *dtype, "keepdim=True").text
-        all_axes = [] if node.type.rank == 0 else [axis]
-        return replace(site.dialect.method(x, name, *all_axes, *dtype), kept=(axes, kept))
-
-    return emit
-
-
-def product(site: Site, node: Node, x: Expr) -> Expr:
-    """PyTorch multiplies along one axis at a time."""
-    dtype = [f"dtype={site.dialect.dtype(node.type.dtype)}"] if node.type.dtype == "i32" else []
-    axes = node.attrs["axes"]
-    if node.type.rank == 0 and axes:
-        return site.dialect.method(x, "prod", *dtype)
-    for axis in sorted(axes, reverse=True):
-        x = site.dialect.method(x, "prod", str(axis), *dtype)
-    return x
-
-
-def first_extremum(name: str) -> Emitter:
-    """`x.max(1).values`, whose gradient goes to the first of equals as `amax`'s does not."""
-
-    def emit(site: Site, node: Node, x: Expr) -> Expr:
-        axes = sorted(node.attrs["axes"])
-        if not axes:
-            return x
-        rank = site.types[0].rank
-        if len(axes) > 1:
-            kept = [axis for axis in range(rank) if axis not in axes]
-            if axes != list(range(len(kept), rank)):
-                x = site.dialect.method(x, "permute", *map(str, [*kept, *axes]))
-            x = site.dialect.method(x, "flatten", *([str(len(kept))] if kept else []))
-        axis = str(axes[0] if len(axes) == 1 else rank - len(axes))
-        found = site.dialect.method(x, name, axis)
-        made = Expr(f"{found.text}.values", size=found.size)
-        if len(axes) > 1:
-            return made
-        kept_text = f"{site.dialect.method(x, name, axis, 'keepdim=True').text}.values"
-        return replace(made, kept=(tuple(axes), kept_text))
-
-    return emit
-
-
-def cumsum(site: Site, node: Node, x: Expr) -> Expr:
-    axis, around = str(node.attrs["axis"]), node.attrs["reverse"]
-    dtype = [f"dtype={site.dialect.dtype(node.type.dtype)}"] if node.type.dtype == "i32" else []
-    source = site.dialect.method(x, "flip", axis) if around else x
-    total = site.dialect.method(source, "cumsum", axis, *dtype)
-    return site.dialect.method(total, "flip", axis) if around else total
-
-
+# ---------------------------------------------------------------- composites
 def along(name: str) -> Emitter:
     """`torch.softmax(x, 1)`."""
     return lambda site, node, x: replace(

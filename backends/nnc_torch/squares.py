@@ -8,7 +8,7 @@ from nnc.emit import MUL, Expr, Site
 from nnc.ir.dims import product as size_of
 from nnc.ir.graph import Node
 from nnc_torch import kernels
-from nnc_torch.spellings import reduction
+from nnc_torch.indices import reduction
 
 SUM = reduction("sum")
 

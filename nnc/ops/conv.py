@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 from nnc.ir.dims import equal
 from nnc.ir.types import TensorType, same_shape
 from nnc.ops.registry import OpError, family
-from nnc.ops.rows import convolve_rows, correlate_rows, spread_rows
+from nnc.ops.rows import Windows, convolve_rows, correlate_rows, spread_rows
 from nnc.ops.spatial import (
     Dims,
     Ints,
@@ -116,7 +116,7 @@ def _conv(
     if groups > 1:
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         return _join_groups(columns @ _matrix(w, groups), (x.shape[0], *out))
-    return convolve_rows(x, w, out, stride, dilation, low)
+    return convolve_rows(x, w, Windows(size, out, stride, dilation, low, x.shape[-2]))
 
 
 def _conv_input_grad(
@@ -133,7 +133,8 @@ def _conv_input_grad(
     size, (per_group, features) = w.shape[:-2], w.shape[-2:]
     out = dy.shape[1:-1]
     if groups == 1 and all(1 in pair for pair in zip(stride, dilation, strict=True)):
-        return spread_rows(dy, w, shape, stride, dilation, low)
+        windows = Windows(size, out, stride, dilation, low, shape[-2])
+        return spread_rows(dy, w, shape, windows)
     dx = np.zeros(padded_shape(shape, low, high), dy.dtype)
     if groups == 1:
         for tap, view in tap_views(dx, out, size, stride, dilation):
@@ -175,7 +176,7 @@ def _conv_filter_grad(
         columns = _columns(_windows(x, out, size, stride, dilation), groups)
         split = np.swapaxes(columns, -1, -2) @ _split_groups(dy, groups)
         return np.moveaxis(split, 0, -2).reshape(shape)  # from [G, K * C / G, O / G]
-    return correlate_rows(x, dy, shape, stride, dilation, low)
+    return correlate_rows(x, dy, Windows(size, out, stride, dilation, low, x.shape[-2]))
 
 
 def _conv_lengths(shape: Ints, size: Ints, stride: Ints, dilation: Ints) -> Ints:

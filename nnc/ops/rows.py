@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from itertools import product as indices
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,87 +26,159 @@ from nnc.ops.blocks import in_threads, short_rows
 Ints = tuple[int, ...]
 
 
-def convolve_rows(
-    x: np.ndarray, w: np.ndarray, out: Ints, stride: Ints, dilation: Ints, low: Ints
-) -> np.ndarray:
-    """x [N, *S, C] with w [*K, C, O]: [N, *out, O].  What lies beyond x is 0."""
-    tiled = has_row_tiles(w.shape[:-2], out, stride, dilation)
-    taps, rows, run, step, pitch, _ = row_layout(x.shape, w.shape, out, stride, dilation, low)
-    factors = w.reshape(-1, run * w.shape[-2], w.shape[-1])
-    if tiled:
+class Windows(NamedTuple):
+    """Which windows of images [*S] a convolution sees, and how their pixels lie in rows.
+
+    Output p sees pixels p * stride + tap * dilation - low along each axis; what lies beyond the
+    image is 0.  Where the pixels of a window do not lie together along the last axis, a window is
+    one pixel, and taps of that axis are taps like those of the others.
+    """
+
+    size: tuple[int, ...]
+    out: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    low: tuple[int, ...]
+    width: int  # pixels of a row of an image
+
+    @property
+    def has_runs(self) -> bool:
+        return self.size[-1] > 1 and self.dilation[-1] == 1
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether two rows of outputs are had at a time."""
+        if len(self.size) != 2 or self.size[0] != 3 or not self.has_runs:
+            return False
+        return self.stride[0] == self.dilation[0] == 1 and self.out[0] % 2 == 0
+
+    @property
+    def run(self) -> int:
+        """Pixels of a window."""
+        return self.size[-1] if self.has_runs else 1
+
+    @property
+    def step(self) -> int:
+        """Pixels from window to window."""
+        return self.stride[-1] if self.has_runs else 1
+
+    @property
+    def taps(self) -> int:
+        """How many matrices of windows there are."""
+        return 4 if self.is_tiled else prod(self.size[:-1] if self.has_runs else self.size)
+
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """The rows of an image that each tap sees."""
+        return (self.out[0] // 2,) if self.is_tiled else self.out[:-1]
+
+    @property
+    def seen(self) -> int:
+        """Pixels of such a row."""
+        return self.width if self.has_runs else self.out[-1]
+
+    @property
+    def pitch(self) -> int:
+        """Pixels from row to row, with the zeros between."""
+        if not self.has_runs:
+            return self.out[-1]
+        reach = (self.out[-1] - 1) * self.step + self.run - self.low[-1]
+        zeros = max(self.low[-1], reach - self.width)
+        return max(-(-(self.width + zeros) // self.step), self.out[-1]) * self.step
+
+    @property
+    def start(self) -> int:
+        """Zeros before the first row."""
+        return self.low[-1] if self.has_runs else 0
+
+    def lines(self, samples: int) -> tuple[int, ...]:
+        """The shape of all windows of so many samples, by tap, sample and row."""
+        return self.taps, samples, *self.rows, self.pitch // self.step
+
+    def parts(self, samples: int, pixel: int) -> list[slice]:
+        """All samples, a quarter at a time: in calls so long that threads seldom wait for each
+        other.
+
+        Parts are of 256 KiB at least and of 8 MiB at most, where what is kept for a pixel takes
+        `pixel` bytes.  Sums over parts are the same on any number of cores.
+        """
+        each = max(1, self.taps * prod(self.rows) * self.pitch * pixel)
+        count = max(1, min(max(-(-samples // 4), 2**18 // each), 2**23 // each))
+        return [slice(start, start + count) for start in range(0, samples, count)]
+
+
+def convolve_rows(x: np.ndarray, w: np.ndarray, windows: Windows) -> np.ndarray:
+    """x [N, *S, C] with w [*K, C, O]: [N, *out, O]."""
+    channels, features = w.shape[-2:]
+    factors = w.reshape(-1, windows.run * channels, features)
+    if windows.is_tiled:
         factors = np.tensordot(tile_factors(w.dtype), factors, 1)
-    y = np.empty((x.shape[0], *out, w.shape[-1]), x.dtype)
+    y = np.empty((x.shape[0], *windows.out, features), x.dtype)
+    terms = windows.run * channels * features
 
     def convolve(part: slice) -> None:
-        windows, blocks = windows_seen(x[part], w.shape, out, stride, dilation, low)
-        products = times_windows(windows, factors, run, step, blocks)
-        lines = (taps, len(x[part]), *rows, pitch // step)
-        each = products[:, : prod(lines[1:])].reshape(*lines, -1)[..., : out[-1], :]
-        (add_tiles if tiled else add_taps)(each, y[part])
+        seen, blocks = seen_rows(x[part], windows, terms)
+        products = times_windows(seen, factors, windows.run, windows.step, blocks)
+        lines = windows.lines(len(x[part]))
+        each = products[:, : prod(lines[1:])].reshape(*lines, -1)[..., : windows.out[-1], :]
+        (add_tiles if windows.is_tiled else add_taps)(each, y[part])
 
-    size = taps * prod(rows) * pitch * (x.shape[-1] + w.shape[-1] // step) * x.itemsize
-    over_samples(convolve, sample_parts(len(x), size), run * prod(w.shape[-2:]))
+    pixel = (channels + features // windows.step) * x.itemsize
+    over_samples(convolve, windows.parts(len(x), pixel), terms)
     return y
 
 
-def correlate_rows(
-    x: np.ndarray, dy: np.ndarray, shape: Ints, stride: Ints, dilation: Ints, low: Ints
-) -> np.ndarray:
-    """The cotangent of w, of `shape`, where `convolve_rows` gives dy that of y."""
-    out, features = dy.shape[1:-1], dy.shape[-1]
-    tiled = has_row_tiles(shape[:-2], out, stride, dilation)
-    taps, rows, run, step, pitch, _ = row_layout(x.shape, shape, out, stride, dilation, low)
-    size = taps * prod(rows) * pitch * (x.shape[-1] + features // step) * x.itemsize
-    parts = sample_parts(len(x), size)
-    dws = np.empty((len(parts), taps, run * shape[-2], features), x.dtype)
+def correlate_rows(x: np.ndarray, dy: np.ndarray, windows: Windows) -> np.ndarray:
+    """The cotangent of w, [*K, C, O], where `convolve_rows` gives dy that of y."""
+    channels, features = x.shape[-1], dy.shape[-1]
+    terms = windows.run * channels * features
+    pixel = (channels + features // windows.step) * x.itemsize
+    parts = windows.parts(len(x), pixel)
+    dws = np.empty((len(parts), windows.taps, windows.run * channels, features), x.dtype)
 
     def correlate(number: int) -> None:
         part = parts[number]
-        windows, blocks = windows_seen(x[part], shape, out, stride, dilation, low)
-        dys = np.empty((4 if tiled else 1, prod(blocks), features), x.dtype)
-        lines = (len(dys), len(dy[part]), *rows, pitch // step)
-        dys[:, prod(lines[1:]) :] = 0
-        each = dys[:, : prod(lines[1:])].reshape(*lines, features)
-        each[..., out[-1] :, :] = 0
-        if tiled:
-            spread_tiles(dy[part], each[..., : out[-1], :])
+        seen, blocks = seen_rows(x[part], windows, terms)
+        lines = windows.lines(len(x[part]))[1:]
+        dys = np.empty((4 if windows.is_tiled else 1, prod(blocks), features), x.dtype)
+        dys[:, prod(lines) :] = 0
+        each = dys[:, : prod(lines)].reshape(len(dys), *lines, features)
+        each[..., windows.out[-1] :, :] = 0
+        if windows.is_tiled:
+            spread_tiles(dy[part], each[..., : windows.out[-1], :])
         else:
-            each[0, ..., : out[-1], :] = dy[part]
-        dws[number] = windows_times(windows, dys, run, step, blocks)
+            each[0, ..., : windows.out[-1], :] = dy[part]
+        dws[number] = windows_times(seen, dys, windows.run, windows.step, blocks)
 
-    over_samples(correlate, range(len(parts)), run * prod(shape[-2:]))
+    over_samples(correlate, range(len(parts)), terms)
     dw = np.add.reduce(dws)
-    return (np.tensordot(tile_factors(x.dtype).T, dw, 1) if tiled else dw).reshape(shape)
+    if windows.is_tiled:
+        dw = np.tensordot(tile_factors(x.dtype).T, dw, 1)
+    return dw.reshape(*windows.size, channels, features)
 
 
-def spread_rows(
-    dy: np.ndarray, w: np.ndarray, shape: Ints, stride: Ints, dilation: Ints, low: Ints
-) -> np.ndarray:
+def spread_rows(dy: np.ndarray, w: np.ndarray, shape: Ints, windows: Windows) -> np.ndarray:
     """The cotangent of x, of `shape`, where `convolve_rows` gives dy that of y; along each axis the
     stride or the dilation is 1."""
+    stride = windows.stride
     if set(stride) == {1}:
-        return spread_phase(dy, w, shape, stride, dilation, low, (0,) * len(low[:-1]))[1]
+        return spread_phase(dy, w, shape, windows, (0,) * len(stride[:-1]))[1]
     dx = np.zeros(shape, dy.dtype)
     for phase in indices(*map(range, stride[:-1])):
-        places, pixels = spread_phase(dy, w, shape, stride, dilation, low, phase)
+        places, pixels = spread_phase(dy, w, shape, windows, phase)
         dx[(slice(None), *places)] = pixels
     return dx
 
 
 def spread_phase(
-    dy: np.ndarray,
-    w: np.ndarray,
-    shape: Ints,
-    stride: Ints,
-    dilation: Ints,
-    low: Ints,
-    phase: Ints,
+    dy: np.ndarray, w: np.ndarray, shape: Ints, windows: Windows, phase: Ints
 ) -> tuple[list[slice], Any]:
     """The rows of `spread_rows` which every `stride`-th tap from `phase` on sees, and where.
 
     They are a convolution of dy without strides, one of whose outputs holds the pixels of a stride.
     """
-    columns, step, first = shape[-2], stride[-1], low[-1] // stride[-1]
+    _, _, stride, dilation, low, columns = windows
+    step, first = stride[-1], low[-1] // stride[-1]
     count = -(-(low[-1] + columns) // step) - first
     taps = tuple(slice(place, None, s) for place, s in zip(phase, stride, strict=False))
     turned = turned_filter(w[taps], step)
@@ -120,9 +192,10 @@ def spread_phase(
     reach = ((k - 1) * d for k, d in zip(turned.shape, dilation, strict=False))
     *before, left = (far - start for far, start in zip(reach, starts, strict=True))
     given, ones = dy[..., max(0, -left) :, :], (1,) * len(out)
-    part = convolve_rows(given, turned, out, ones, dilation, (*before, max(0, left)))
+    padded = (*before, max(0, left))
+    seen = Windows(turned.shape[:-2], out, ones, dilation, padded, given.shape[-2])
     skipped = low[-1] - first * step
-    pixels = part.reshape(len(dy), *out[:-1], count * step, -1)
+    pixels = convolve_rows(given, turned, seen).reshape(len(dy), *out[:-1], count * step, -1)
     return places, pixels[..., skipped : skipped + columns, :]
 
 
@@ -137,45 +210,6 @@ def turned_filter(w: np.ndarray, step: int) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- layout
-def row_layout(
-    x: Ints, w: Ints, out: Ints, stride: Ints, dilation: Ints, low: Ints
-) -> tuple[int, Ints, int, int, int, int]:
-    """How rows lie for x and w of these shapes: the number of taps, the rows of an image that each
-    sees, pixels of a window, from window to window, of a row with its zeros, and before the first.
-
-    Where pixels of a window do not lie together, all axes have taps and a window is one pixel.
-    """
-    *size, _, _ = w
-    if not has_runs(w, dilation):
-        return prod(size), out[:-1], 1, 1, out[-1], 0
-    run, step, width = size[-1], stride[-1], x[-2]
-    zeros = max(low[-1], (out[-1] - 1) * step + run - width - low[-1])
-    pitch = max(-(-(width + zeros) // step), out[-1]) * step
-    if has_row_tiles(w[:-2], out, stride, dilation):
-        return 4, (out[0] // 2,), run, step, pitch, low[-1]
-    return prod(size[:-1]), out[:-1], run, step, pitch, low[-1]
-
-
-def has_runs(w: Ints, dilation: Ints) -> bool:
-    return w[-3] > 1 and dilation[-1] == 1
-
-
-def has_row_tiles(size: Ints, out: Ints, stride: Ints, dilation: Ints) -> bool:
-    """Whether two rows of outputs can be had at a time."""
-    is_plain = len(size) == 2 and size[0] == 3 and stride[0] == 1 and set(dilation) == {1}
-    return is_plain and size[1] > 1 and out[0] % 2 == 0
-
-
-def sample_parts(samples: int, size: int) -> list[slice]:
-    """All samples, a quarter at a time: in calls so long that threads seldom wait for each other.
-
-    Parts are of 256 KiB at least and of 8 MiB at most, where a sample takes `size` bytes.  Sums
-    over parts are the same on any number of cores.
-    """
-    count = max(1, min(max(-(-samples // 4), 2**18 // max(size, 1)), 2**23 // max(size, 1)))
-    return [slice(start, start + count) for start in range(0, samples, count)]
-
-
 def over_samples(work: Callable[..., object], parts: Iterable[Any], terms: int) -> None:
     """`work` of each part on all cores, where a row has `terms` in a product; else these are long,
     and OpenBLAS has the cores itself."""
@@ -186,27 +220,24 @@ def over_samples(work: Callable[..., object], parts: Iterable[Any], terms: int) 
             work(part)
 
 
-def windows_seen(
-    x: np.ndarray, w: Ints, out: Ints, stride: Ints, dilation: Ints, low: Ints
-) -> tuple[np.ndarray, Ints]:
-    """Rows of x as the taps of w see them, [T, L, C], and how many matrices of how many windows,
-    of which every how manieth is in one, these are."""
-    taps, rows, run, step, pitch, start = row_layout(x.shape, w, out, stride, dilation, low)
-    lines = (taps, len(x), *rows)
-    windows, views = prod(lines[1:]) * pitch // step, -(-run // step)
-    count, height = short_blocks(-(-windows // views), run * prod(w[-2:]))
+def seen_rows(x: np.ndarray, windows: Windows, terms: int) -> tuple[np.ndarray, Ints]:
+    """Rows of x as the taps see them, [T, L, C], and how many matrices of how many windows, of
+    which every how manieth is in one, these are; a row has `terms` in a product."""
+    lines, start, step = windows.lines(len(x)), windows.start, windows.step
+    total, views = prod(lines[1:]), -(-windows.run // step)
+    count, height = short_blocks(-(-total // views), terms)
     length = max(start, (views - 1) * step) + count * height * views * step
-    seen = np.empty((taps, length, x.shape[-1]), x.dtype)
-    end, width = start + windows * step, x.shape[-2] if has_runs(w, dilation) else out[-1]
+    seen = np.empty((windows.taps, length, x.shape[-1]), x.dtype)
+    end = start + total * step
     seen[:, :start] = 0
     seen[:, end:] = 0
-    images = seen[:, start:end].reshape(*lines, pitch, -1)
-    images[..., width:, :] = 0
-    if has_row_tiles(w[:-2], out, stride, dilation):
-        sum_tiles(x, low[0], images[..., :width, :])
+    images = seen[:, start:end].reshape(*lines[:-1], windows.pitch, -1)
+    images[..., windows.seen :, :] = 0
+    if windows.is_tiled:
+        sum_tiles(x, windows.low[0], images[..., : windows.seen, :])
     else:
-        size = w[:-3] if has_runs(w, dilation) else w[:-2]
-        see_taps(x, size, out, stride, dilation, low, images[..., :width, :])
+        size = windows.size[:-1] if windows.has_runs else windows.size
+        see_taps(x, windows._replace(size=size), images[..., : windows.seen, :])
     return seen, (count, height, views)
 
 
@@ -218,13 +249,14 @@ def short_blocks(rows: int, terms: int) -> tuple[int, int]:
     return count, -(-rows // count)
 
 
-def see_taps(
-    x: np.ndarray, size: Ints, out: Ints, stride: Ints, dilation: Ints, low: Ints, seen: np.ndarray
-) -> None:
-    """Write what each tap of the first axes sees of x [N, *S, C] into seen [T, N, *out, ..., C]."""
-    for number, tap in enumerate(indices(*map(range, size))):
+def see_taps(x: np.ndarray, windows: Windows, seen: np.ndarray) -> None:
+    """Write what each tap of the axes that `size` has sees of x [N, *S, C] into seen [T, N, *out,
+    ..., C]."""
+    for number, tap in enumerate(indices(*map(range, windows.size))):
         target, source = seen[number], x
-        geometry = zip(tap, out, stride, dilation, low, strict=False)
+        geometry = zip(
+            tap, windows.out, windows.stride, windows.dilation, windows.low, strict=False
+        )
         for axis, (place, count, step, apart, before) in enumerate(geometry, 1):
             inside, places = inside_of(source.shape[axis], count, step, place * apart - before)
             lead = (slice(None),) * axis
@@ -301,7 +333,7 @@ def sum_tiles(x: np.ndarray, low: int, sums: np.ndarray) -> None:
     out / 2, W, C]."""
     height = 2 * sums.shape[2] + 2
     padded = np.empty((len(x), height, *x.shape[2:]), x.dtype)
-    see_taps(x, (1,), (height,), (1,), (1,), (low,), padded[None])
+    see_taps(x, Windows((1,), (height,), (1,), (1,), (low,), x.shape[-2]), padded[None])
     first, second, third, fourth = (padded[:, t : t + height - 3 : 2] for t in range(4))
     np.subtract(first, third, out=sums[0])
     np.add(second, third, out=sums[1])

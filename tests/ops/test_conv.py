@@ -14,9 +14,9 @@ from nnc.ir.builder import Builder
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph
 from nnc.ir.types import TensorType
-from nnc.ops import rows
 from nnc.ops.blocks import short_rows
 from nnc.ops.registry import OPS, OpError
+from nnc.ops.rows import Windows
 from tests.gradcheck import normal
 from tests.ops.bodies import evaluate
 
@@ -143,7 +143,7 @@ def test_filters_of_3_rows_go_by_tiles(
     x, w = normal(5, 8, 10, 64).astype(dtype), normal(3, 3, 64, 96, seed=1).astype(dtype)
     attrs = {"stride": (1, 1), "dilation": (1, 1), "low": low, "high": high, "groups": 1}
     y = evaluate("conv", x, w, **attrs)
-    assert rows.has_row_tiles((3, 3), y.shape[1:-1], (1, 1), (1, 1))
+    assert Windows((3, 3), y.shape[1:-1], (1, 1), (1, 1), low, 10).is_tiled
     dy = normal(*y.shape, seed=2).astype(dtype)
 
     def triple() -> list[np.ndarray]:
@@ -154,7 +154,7 @@ def test_filters_of_3_rows_go_by_tiles(
         ]
 
     tiled = triple()
-    monkeypatch.setattr(rows, "has_row_tiles", lambda *_: False)
+    monkeypatch.setattr(Windows, "is_tiled", False)
     for found, wanted in zip(tiled, triple(), strict=True):
         assert found.dtype == wanted.dtype
         error = np.abs(found - wanted).max() / np.abs(wanted).max()
@@ -163,7 +163,7 @@ def test_filters_of_3_rows_go_by_tiles(
 
 @pytest.mark.parametrize(("size", "height", "tiled"), [((3, 3), 8, True), ((3, 3), 7, False)])
 def test_tiles_are_of_two_rows(size: tuple[int, int], height: int, tiled: bool) -> None:
-    assert rows.has_row_tiles(size, (height, 5), (1, 1), (1, 1)) is tiled
+    assert Windows(size, (height, 5), (1, 1), (1, 1), (1, 1), 5).is_tiled is tiled
 
 
 @pytest.mark.parametrize("features", [4, 256])
