@@ -115,6 +115,8 @@ def _reading(command: Command) -> None:
     _train_name(summary)
     _backend(summary)
     _set(summary)
+    _stack_layers(summary)
+    _passes(summary)
     summary.add_argument(
         "--measure", action="store_true", help="run a few steps and show the memory that they took"
     )

@@ -219,8 +219,8 @@ def run_{name}(state, data, order, scalars):
 SLOWED = ({"lstm"}, {"conv", "batch_norm"})
 
 KERNELS = """
-    On a CPU it is `step` itself: most of its time is in kernels which those of torch.compile are
-    slower than."""
+    On a CPU it is `step` itself: the kernels that take most of its time are quicker than what
+    torch.compile makes of them."""
 
 AS_IT_IS = """
 if DEVICE == "cpu":

@@ -56,11 +56,12 @@ def drawn(graph: Graph) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for node in graph:
         sources = {value.node for value in node.operands}
+        is_drawn = sources & streams.keys() and sources <= streams.keys() | known
         if node.op == "random_bits" and sources <= known:
             streams[node.id] = node.attrs["path"]
         elif is_number(node) and sources <= known:
             known.add(node.id)
-        elif sources & streams.keys() and sources <= streams.keys() | known:
+        elif is_drawn and node.op in NUMPY.emitters:
             stream = next(streams[id] for id in sources if id in streams)
             if node.type.dtype in UNSIGNED:
                 streams[node.id] = stream

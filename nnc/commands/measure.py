@@ -19,6 +19,7 @@ import numpy as np
 
 from nnc import backend as backends
 from nnc.language.diagnostics import error
+from nnc.passes.pipeline import Pipeline, select
 
 STEPS = 3
 
@@ -32,10 +33,23 @@ class Measured:
 
 
 def measured_peaks(
-    file: str, config: Mapping[str, str], train: str | None, backend: str
+    file: str,
+    config: Mapping[str, str],
+    train: str | None,
+    backend: str,
+    *,
+    stack_layers: bool = False,
+    passes: str | None = None,
 ) -> dict[str, Measured]:
-    """By name of the step; NncError E0909 where the process fails."""
-    job = {"file": file, "set": dict(config), "train": train, "backend": backend}
+    """By name of the step, compiled as by `nnc compile`; NncError E0909 where the process fails."""
+    job = {
+        "file": file,
+        "set": dict(config),
+        "train": train,
+        "backend": backend,
+        "stack_layers": stack_layers,
+        "passes": passes,
+    }
     command = [sys.executable, "-m", "nnc.commands.measure", json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -50,7 +64,12 @@ def main(job: Mapping[str, Any]) -> None:
     from nnc.api import load
 
     program = load(job["file"], **job["set"])
-    model = program.compile(job["backend"], job["train"])
+    model = program.compile(
+        job["backend"],
+        job["train"],
+        stack_layers=job["stack_layers"],
+        pipeline=Pipeline(select(job["passes"])),
+    )
     backend = backends.get(job["backend"])
     count = backend.peak_bytes if isinstance(backend, backends.Measuring) else None
     batch, found = model.batch(0), {}

@@ -10,18 +10,25 @@ from nnc.commands.measure import Measured, measured_peaks
 from nnc.commands.tables import byte_text, print_table
 from nnc.ir.liveness import Peak, step_liveness
 from nnc.ir.program import Step, Training
-from nnc.passes.pipeline import optimize_training
+from nnc.passes.pipeline import Pipeline, optimize_training
 
 LARGEST = 5  # values that are listed
 
 
-def print_memory(training: Training, args: argparse.Namespace) -> None:
+def print_memory(training: Training, pipeline: Pipeline, args: argparse.Namespace) -> None:
     """The peak of each step, its parts, and the largest values that are alive then."""
     backend = backends.get(args.backend)
     optimize_training(training)
     measured: dict[str, Measured] = {}
     if args.measure:
-        measured = measured_peaks(args.file, dict(args.set), args.train, args.backend)
+        measured = measured_peaks(
+            args.file,
+            dict(args.set),
+            args.train,
+            args.backend,
+            stack_layers=args.stack_layers,
+            passes=pipeline.names,
+        )
     measuring = backend if isinstance(backend, backends.Measuring) else None
     for step in steps_of(measuring.legal(training) if measuring else training):
         peak = step_liveness(step.graph, measuring.keeps(step) if measuring else 0).peak()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnc.commands.memory import print_memory
+from nnc.commands.output import print_remarks
 from nnc.commands.tables import byte_text, print_table
 from nnc.elaborate import load
 from nnc.ir.dims import Dim, product, shape_text, substitute, symbols
@@ -16,6 +17,7 @@ from nnc.ir.graph import Graph, Node
 from nnc.ir.program import Forward, Training
 from nnc.ir.storage import item_bytes
 from nnc.ir.types import TensorType
+from nnc.passes.pipeline import Pipeline, select
 
 #: ops that move or name numbers and compute none
 FREE = frozenset((
@@ -37,7 +39,10 @@ class Layer:
 
 
 def run(args: argparse.Namespace) -> int:
-    training = load(args.file, overrides=dict(args.set)).training(args.train)
+    program = load(args.file, overrides=dict(args.set))
+    pipeline = Pipeline(select(args.passes, args.no_pass, args.fast_math))
+    compiled = program.training(args.train, stack_layers=args.stack_layers, pipeline=pipeline)
+    training = program.training(args.train) if args.stack_layers else compiled
     for forward in training.forwards:
         layers = layers_of(forward, training)
         total = Layer("total")
@@ -51,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
             [_row(layer) for layer in [*layers, total]],
         )
     print("FLOPs and memory of results are for one sample, forward")
-    print_memory(training, args)
+    print_remarks(compiled.remarks)
+    print_memory(compiled, pipeline, args)
     return 0
 
 

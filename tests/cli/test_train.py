@@ -302,6 +302,26 @@ def test_summary_lists_layers_and_their_costs(program: Path, capsys: Capture) ->
     assert table["total"][1] == "42"
 
 
+def test_summary_is_of_what_the_options_compile(program: Path, capsys: Capture) -> None:
+    hidden = "Dense(width) |> repeat 3 { Dense(width) |> tanh }"
+    text = program.read_text().replace("Dense(width)", hidden)
+    program.write_text(text)
+
+    def shown(*options: str) -> tuple[list[str], list[str]]:
+        assert main(["summary", "fit.nn", *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        at = next(i for i, line in enumerate(lines) if "memory of `" in line)
+        return lines[:at], lines[at:]
+
+    layers, memory = shown()
+    for options in (["--stack-layers"], ["--passes", "dead_code"]):
+        others, changed = shown(*options)
+        assert others == layers
+        assert changed != memory
+    assert main(["summary", "fit.nn", "--no-pass", "ded_code"]) == 1
+    assert "did you mean `dead_code`?" in capsys.readouterr().err
+
+
 def test_explain_and_doc_find_and_suggest(capsys: Capture) -> None:
     assert main(["explain", "e0706"]) == 0
     assert capsys.readouterr().out.startswith("# E0706: a checkpoint of another program")
