@@ -6,6 +6,7 @@ Its keys, with the statements of `dialect.py`, say which ops may reach this back
 from __future__ import annotations
 
 from nnc.emit import ADD, AND, MUL, OR, SHIFT, XOR, Emitter
+from nnc.emit.spellings import slices
 from nnc_torch import kernels, runtime
 from nnc_torch.dot import dot, plus, step_dot
 from nnc_torch.host import by_type
@@ -32,7 +33,6 @@ from nnc_torch.shapes import (
     pad,
     reshape,
     reverse,
-    slices,
     transpose,
     window,
 )

@@ -51,6 +51,8 @@ def by_type(emitter: Emitter | None, op: str) -> Emitter:
 def drawn(graph: Graph) -> dict[str, Value]:
     """What leaves NumPy of all that is made of random words and numbers of the host alone, by the
     stream of the words."""
+    if all(node.op != "random_bits" for node in graph):
+        return {}
     streams: dict[int, str] = {}
     known: set[int] = set()  # numbers of the host, along whatever axes
     found: dict[str, Value] = {}

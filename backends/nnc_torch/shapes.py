@@ -13,7 +13,7 @@ from nnc.emit import (
     sized,
     tuple_text,
 )
-from nnc.emit.spellings import dims_text, slice_text, unit_axes
+from nnc.emit.spellings import dims_text, unit_axes
 from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Node
 from nnc_torch import runtime
@@ -66,16 +66,6 @@ def broadcast(site: Site, node: Node, x: Expr) -> Expr:
     places = [":" if axis in axes else "None" for axis in range(min(axes, default=0), len(shape))]
     spread = site.dialect.subscript(x, places if axes else [])
     return site.dialect.method(spread, "expand", *(map(dim_text, shape) if shape else ["()"]))
-
-
-def slices(site: Site, node: Node, x: Expr) -> Expr:
-    places = []
-    bounds = (node.attrs[name] for name in ("start", "stop", "step"))
-    for start, stop, step, whole in zip(*bounds, site.types[0].shape, strict=True):
-        end = "" if equal(stop, whole) is True else dim_text(stop)
-        first = "" if start == 0 else dim_text(start)
-        places.append(slice_text([first, end, *([str(step)] if step != 1 else [])]))
-    return replace(site.dialect.subscript(x, places), size=sized(x))
 
 
 def pad(site: Site, node: Node, x: Expr) -> Expr:

@@ -109,6 +109,15 @@ def test_what_differs_from_an_lstm_stays_a_loop(tmp_path: Path, name: str) -> No
     assert "unbind" in step
 
 
+def test_a_step_with_an_lstm_is_not_compiled_on_a_cpu(tmp_path: Path) -> None:
+    block, argument, _ = LSTMS["of data"]
+    text = PROGRAM.format(block=block, argument=argument)
+    training = training_of(tmp_path, text, ids=IDS, x=XS)
+    optimize_training(training)
+    module = load(nnc_torch.backend.emit(training))
+    assert module["compiled"](module["step"]) is module["step"]
+
+
 @pytest.mark.parametrize("has_onednn", [True, False])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_kernels_compute_the_ops(
