@@ -23,6 +23,10 @@ def load(file: str) -> ModuleType:
     return module
 
 
+def copies(arrays: Arrays) -> Arrays:
+    return {name: np.array(array) for name, array in arrays.items()}
+
+
 class Steps:
     """One call for each step, as a loop written around the emitted file would do it."""
 
@@ -35,9 +39,9 @@ class Steps:
         step = getattr(self.module, self.name)
         self.step = self.module.compiled(step) if compiled else step
         self.scalars = getattr(self.module, entry["scalars"])
-        self.from_numpy = getattr(self.module, "from_numpy", dict)
-        self.to_numpy = getattr(self.module, "to_numpy", dict)
-        self.state = self.from_numpy({k: v.copy() for k, v in setup.state.items()})
+        self.from_numpy = getattr(self.module, "from_numpy", copies)  # all copy
+        self.to_numpy = getattr(self.module, "to_numpy", copies)
+        self.state = self.from_numpy(setup.state)
         self.fields = {f.partition(".")[2]: f for f in self.module.PROGRAM["batches"]}
         self.batches = [
             self.from_numpy({self.fields[k]: v for k, v in batch.items()})

@@ -72,8 +72,9 @@ class NumpyDialect(Dialect):
     def step_printer(self) -> type[Printer]:
         return InPlacePrinter
 
-    def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
+    def update(self, printer: Printer, loops: Sequence[Loop]) -> bool:
         print_updates(printer, loops)
+        return False
 
 
 NUMPY = NumpyDialect()

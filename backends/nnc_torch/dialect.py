@@ -132,8 +132,8 @@ class TorchDialect(Dialect):
         is_thrifty = step.remat is not None and step.remat.policy != "none"
         return {} if is_thrifty else drawn(step.graph)
 
-    def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
-        print_updates(printer, loops)
+    def update(self, printer: Printer, loops: Sequence[Loop]) -> bool:
+        return print_updates(printer, loops)
 
     def stored(self, printer: Printer, value: Value) -> None:
         """Entries are written to in place, so that none may be a view of another."""
@@ -196,7 +196,7 @@ class ModuleDialect(TorchDialect):
 
 
 #: what torch.compile would not go through, or not make faster
-OUTSIDE = ("random_bits", "adam_", "lstm", "lstm_grad")
+OUTSIDE = ("random_bits", "lstm", "lstm_grad")
 
 RUN = '''
 def run_{name}(state, data, order, scalars):
@@ -231,17 +231,20 @@ COMPILED = '''
 def compiled(step):
     """`step` by torch.compile, which takes up to a minute for the first call.
 
-    What it draws is drawn before it, and a fused update is done between what is compiled.{kernels}
+    What it draws is drawn before it; an update that is one kernel stays as it is.{kernels}
     """
 {start}    torch._dynamo.config.capture_scalar_outputs = True
-    fast = torch.compile(step)
+    part = globals().get(f"{{step.__name__}}_gradients", step)
+    update = globals().get(f"{{step.__name__}}_update")
+    fast = torch.no_grad()(torch.compile(part.__wrapped__))
 
     def run(state, batch, scalars):
         numbers = {{  # as tensors: a Python float would be a part of the code
             key: torch.tensor(x, dtype=torch.float64) if isinstance(x, float) else x
             for key, x in scalars.items()
         }}
-        return fast(state, batch, numbers{drawn})
+        found = fast(state, batch, numbers{drawn})
+        return found if part is step else update(state, scalars, *found)
 
     return run
 '''.strip()

@@ -6,10 +6,8 @@ whole array for every step.  A loop that runs in reverse reads and stacks in rev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from nnc.emit import LOOPS, Expr, Printer, Statement, dim_text, identifier, needed, recurrent
-from nnc.emit.loops import carry_name, carry_on
+from nnc.emit.loops import Slices, carry_name, carry_on, is_only_scanned
 from nnc.ir.graph import Graph, Node, Value
 from nnc_torch import kernels, runtime
 from nnc_torch.activations import print_le, print_mul, print_where
@@ -26,18 +24,12 @@ from nnc_torch.host import UNSIGNED
 from nnc_torch.spatial import print_max_pool, print_max_pool_grad, settle
 
 
-@dataclass(frozen=True)
-class Slices(Expr):
-    """A Python list of the slices of a stack, in their order or backwards."""
-
-    backwards: bool = False
-
-
 def print_scan(printer: Printer, node: Node) -> None:
     attrs = node.attrs
     body: Graph = attrs["body"]
     carries, sequences = attrs["carries"], attrs["sequences"]
     inner = printer.inside(body, 1)
+    printer.loops.append(inner)
     ports = [Value(id) for id in body.inputs]
     outputs = list(body.outputs.values())
     nodes = needed(body, outputs)
@@ -79,16 +71,6 @@ def print_scan(printer: Printer, node: Node) -> None:
             text = f"{stack}[::-1]" if attrs["reverse"] else stack
             printer.body.add(printer.depth, f"{stack} = torch.stack({text}, {axis})")
             printer.bind(value, Expr(stack))
-
-
-def is_only_scanned(graph: Graph, value: Value, axis: int) -> bool:
-    """Whether loops alone read a stack, and slice it again along the axis it was stacked on."""
-    return value not in graph.outputs.values() and all(
-        user.op == "scan"
-        and user.attrs["carries"] <= key < user.attrs["carries"] + user.attrs["sequences"]
-        and user.attrs["axes"][key - user.attrs["carries"]] == axis
-        for user, key in graph.users(value)
-    )
 
 
 def loop_head(printer: Printer, inner: Printer, node: Node) -> str:

@@ -51,8 +51,10 @@ BINARY_OPS = {
 
 
 # ---------------------------------------------------------------- all loops of a step
-def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
+def print_updates(printer: Printer, loops: Sequence[Loop]) -> bool:
+    """Whether there is one among them that is a kernel for all of its parameters."""
     settle_readers(printer, loops, "clone")
+    found = False
     for loop in loops:
         try:
             formula = Formula(printer, loop)
@@ -61,6 +63,8 @@ def print_updates(printer: Printer, loops: Sequence[Loop]) -> None:
             print_loop(printer, loop)
         else:
             formula.print()
+            found |= formula.is_kernel
+    return found
 
 
 # ---------------------------------------------------------------- one loop
@@ -75,6 +79,7 @@ class Formula:
     left: Counter[Value] = field(default_factory=Counter)  # readers that are still to come
     lists: dict[str, str] = field(default_factory=dict)  # variable of the state -> template
     fresh: set[str] = field(default_factory=set)  # lists made here
+    is_kernel: bool = False
 
     @property
     def dialect(self) -> Dialect:
@@ -93,6 +98,7 @@ class Formula:
             names = {template: name for name, template in self.lists.items()}
             self.lines.append(found.call(self.printer, names, self.holes[0]))
             self.results = names
+            self.is_kernel = True
             return
         for node in first.nodes:
             self.left.update(sources(self.graph, node))

@@ -129,12 +129,14 @@ class Dialect:
         """What a function of its own draws before a step, by stream."""
         return {}
 
-    def update(self, printer: Printer, loops: Sequence[Loop]) -> None:
-        """Print updates that are alike: each as a loop over the paths."""
+    def update(self, printer: Printer, loops: Sequence[Loop]) -> bool:
+        """Print updates that are alike, each as a loop over the paths; whether they are to be a
+        function of their own."""
         from nnc.emit.updates import print_loop
 
         for loop in loops:
             print_loop(printer, loop)
+        return False
 
     def ending(self, training: Training, helpers: Collection[str]) -> list[str]:
         """Functions at the end of a file of steps that contains these helpers."""

@@ -7,9 +7,10 @@ every activation and every cotangent to its end.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from nnc.emit.function import Body, Printer
+from nnc.emit.layout import WIDTH
 from nnc.ir.program import Step
 from nnc.ir.storage import Storage, bytes_of
 
@@ -17,6 +18,7 @@ LARGE = 1 << 18  # bytes: smaller arrays are not worth a line
 SMALL = 1 << 12  # the same in a step that is to take less memory
 STRINGS = re.compile(r'"[^"]*"')
 KEPT = re.compile(r"\w+ = [{\[]")  # a table, which goes on holding what it is made of
+APPENDED = re.compile(r"\w+\.append\(")  # by the end of a loop, all that it makes for others
 ASSIGNED = re.compile(r"(\w+(?:, \w+)*) = ")
 
 
@@ -28,44 +30,66 @@ def smallest_freed(step: Step) -> int:
 def free_large(printer: Printer, least: int) -> None:
     """Delete the variables that hold arrays of `least` bytes, after their last use so far."""
     ends = last_uses(printer.body, printer.depth, large_variables(printer, least))
-    for at in sorted(ends, reverse=True):
-        printer.body.lines.insert(at, (printer.depth, f"del {', '.join(ends[at])}"))
+    for at, depth in sorted(ends, key=lambda end: (-end[0], end[1])):  # the inner block ends first
+        lines = deletions(ends[at, depth], depth)
+        printer.body.lines[at:at] = [(depth, line) for line in lines]
+
+
+def deletions(names: Sequence[str], depth: int) -> list[str]:
+    """`del` of all names, in lines that fit."""
+    lines = [f"del {names[0]}"]
+    for name in names[1:]:
+        if 4 * depth + len(f"{lines[-1]}, {name}") > WIDTH:
+            lines.append(f"del {name}")
+        else:
+            lines[-1] += f", {name}"
+    return lines
 
 
 def large_variables(printer: Printer, least: int) -> set[str]:
-    """Those that hold such an array or a view of one; what the caller holds is left out."""
+    """Those that hold such an array or a view of one, in loops too; what the caller holds is left
+    out."""
     graph = printer.graph
     storage = Storage(graph, graph)
-    named = ((storage.owner(v), expr.text) for v, expr in printer.exprs.items() if expr.is_name)
-    return {
-        name
-        for owner, name in named
-        if graph.producer(owner).op != "input" and bytes_of(graph.type(owner)) >= least
-    }
+    found = {name for loop in printer.loops for name in large_variables(loop, least)}
+    for value, expr in printer.exprs.items():
+        owner = storage.owner(value)
+        is_given = graph.producer(owner).op == "input" and owner not in printer.taken
+        if expr.is_name and not is_given and bytes_of(graph.type(owner)) >= least:
+            found.add(expr.text)
+    return found
 
 
-def last_uses(body: Body, depth: int, variables: Collection[str]) -> dict[int, list[str]]:
-    """Line -> the `variables` that are free before it: those assigned in the block of `depth`.
+def last_uses(
+    body: Body, depth: int, variables: Collection[str]
+) -> dict[tuple[int, int], list[str]]:
+    """(line, depth of its block) -> the `variables` that are free before it.
 
-    What the last line reads is left to it.
+    Those are free that are assigned in the block first.  What the last line of all reads is left
+    to it; what goes into a list is deleted at the end of its block, with the others.
     """
-    assigned: set[str] = set()
+    home: dict[str, int] = {}
     last: dict[str, int] = {}
     for at, (indent, line) in enumerate(body.lines):
         if line.startswith("#"):
             continue
         target = ASSIGNED.match(line)
-        if target and indent == depth:
-            assigned.update(target[1].split(", "))
+        if target:
+            for name in target[1].split(", "):
+                home.setdefault(name, indent)
         for word in re.findall(r"\w+", STRINGS.sub("", line)):
             if word in variables:
                 last[word] = at
-    ends: dict[int, list[str]] = {}
-    own = [name for name in last if name in assigned]  # in the order of the text, never of a set
+    ends: dict[tuple[int, int], list[str]] = {}
+    lines = body.lines
+    own = [
+        name for name in last if name in home and name != "_"
+    ]  # in the order of the text, never of a set
     for name in sorted(own, key=lambda name: last[name]):
-        after = last[name] + 1
-        while after < len(body.lines) and body.lines[after][0] > depth:
+        after, text = last[name] + 1, lines[last[name]][1]
+        least = home[name] if APPENDED.match(text) else home[name] + 1
+        while after < len(lines) and lines[after][0] >= least:
             after += 1
-        if after < len(body.lines) and not KEPT.match(body.lines[last[name]][1]):
-            ends.setdefault(after, []).append(name)
+        if after < len(lines) and not KEPT.match(text) and not text.endswith(f" = {name}.pop()"):
+            ends.setdefault((after, home[name]), []).append(name)
     return ends

@@ -88,6 +88,8 @@ class Printer:
         self.commented = True
         self.made: dict[Hashable, str] = {}  # what a statement made that others can use
         self.nameless: set[int] = set()  # nodes whose own name does not suit
+        self.loops: list[Printer] = []  # those of the bodies of loops so far
+        self.taken: set[Value] = set()  # slices that a loop took out of the list that had them
 
     def inside(self, graph: Graph, deeper: int = 0) -> Printer:
         """A printer of another graph at this place of the same function."""

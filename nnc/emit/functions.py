@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from nnc.emit.dialect import Dialect, Helper
+from nnc.emit.divided import divided
 from nnc.emit.expressions import Expr, size_name
 from nnc.emit.freeing import free_large, smallest_freed
 from nnc.emit.function import Body, Printer
@@ -13,7 +14,7 @@ from nnc.emit.inputs import argument_name, bind_inputs, bind_sizes, sizes_in
 from nnc.emit.layout import INDENT, WIDTH, statement, string
 from nnc.emit.names import Names
 from nnc.emit.scalars import COUNTERS, scalar_lines
-from nnc.emit.updates import print_loops, shared_updates
+from nnc.emit.updates import print_shared, shared_updates
 from nnc.ir.dims import symbol
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.host import HostExpr
@@ -71,7 +72,7 @@ def step_functions(context: Context, step: Step, name: str) -> list[str]:
     """What is called `name`, after what draws for it where the dialect has that apart."""
     drawn = context.dialect.drawn(step)
     draws = [drawn_function(context, step.graph, name, drawn)] if drawn else []
-    return [*draws, step_function(context, step, name, drawn)]
+    return [*draws, *step_function(context, step, name, drawn)]
 
 
 def drawn_function(context: Context, graph: Graph, name: str, drawn: Mapping[str, Value]) -> str:
@@ -82,9 +83,9 @@ def drawn_function(context: Context, graph: Graph, name: str, drawn: Mapping[str
     return definition(f"{name}_drawn(scalars)", "What one step draws, by stream.", printer.body)
 
 
-def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, Value]) -> str:
+def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, Value]) -> list[str]:
     """`name(state, batch, scalars) -> state, out`; with a fourth parameter for what is drawn
-    before it."""
+    before it, and after its two parts where it has these."""
     graph = step.graph
     results = {name[1:]: v for name, v in graph.outputs.items() if is_result(name)}
     updates = {path: v for path, v in graph.outputs.items() if not is_result(path)}
@@ -106,20 +107,37 @@ def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, V
     for title, members in sections(graph, nodes):
         printer.body.section(title)
         printer.print(members)
-    if loops:
-        print_loops(printer, loops)
+    print_shared(printer, loops)
+    cut = len(printer.body.lines)
+    is_divided = bool(loops) and context.dialect.update(printer, loops)
     for path, value in straight.items():
         context.dialect.stored(printer, value)
         printer.body.add(1, printer.fitted(f"state[{string(path)}] = ", value, 1))
     printer.body.add(1, f"return state, {entries(printer, results)}")
-    if context.dialect.frees:
-        free_large(printer, smallest_freed(step))
+    least = smallest_freed(step) if context.dialect.frees else None
     doc = f"One step on a batch of {batch_text(graph)}; `state` is consumed."
     if len(doc) > WIDTH - 10:
         doc = f"One step of `{name}`; `state` is consumed."
     decorators = context.dialect.decorators.get("step", ())
-    head = f"{name}({', '.join(parameters)}{'=None' if drawn else ''})"
-    return definition(head, doc, printer.body, decorators)
+    default = "=None" if drawn else ""
+    head = f"{name}({', '.join(parameters)}{default})"
+    if not is_divided:
+        if least is not None:
+            free_large(printer, least)
+        return [definition(head, doc, printer.body, decorators)]
+    parts = divided(printer.body.lines, cut)
+    printer.body.lines = parts.gradients
+    if least is not None:
+        free_large(printer, least)
+    gradients = f"{name}_gradients({', '.join(parameters)}{default})"
+    made = definition(
+        gradients, f"The results of `{name}` and its gradients.", printer.body, decorators
+    )
+    update = f"{name}_update({', '.join(['state', *parts.arguments, *parts.given])})"
+    done = definition(update, f"The update of `{name}`, in place.", Body(parts.update), decorators)
+    call = f"{name}_gradients({', '.join(parameters)})"
+    line = f"return {name}_update({', '.join(['state', *parts.arguments, f'*{call}'])})"
+    return [made, done, definition(head, doc, Body([(1, line)]))]
 
 
 def batch_text(graph: Graph) -> str:

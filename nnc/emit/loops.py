@@ -1,12 +1,14 @@
-"""`scan` as a `for` loop with preallocated stacks, and `call` as the statements of its body.
+"""`scan` as a `for` loop that fills stacks, and `call` as the statements of its body.
 
 A carry keeps one variable: the new value takes the name of the old one as soon as nothing reads the
-old one any more.
+old one any more.  A stack that only loops read, slice by slice, is a Python list: nothing is copied
+into it, and a loop that goes back through it takes each slice out, so that it is free after that.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from nnc.emit.expressions import Expr, dim_text, shape_text
 from nnc.emit.function import Printer
@@ -16,11 +18,19 @@ from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.order import needed
 
 
+@dataclass(frozen=True)
+class Slices(Expr):
+    """A Python list of the slices of a stack, in their order or backwards."""
+
+    backwards: bool = False
+
+
 def print_scan(printer: Printer, node: Node) -> None:
     attrs = node.attrs
     body: Graph = attrs["body"]
     carries, sequences = attrs["carries"], attrs["sequences"]
     inner = printer.inside(body, 1)
+    printer.loops.append(inner)
     ports = [Value(id) for id in body.inputs]
     sequence_ports = ports[1 + carries : 1 + carries + sequences]
 
@@ -42,45 +52,68 @@ def print_scan(printer: Printer, node: Node) -> None:
     outputs = list(body.outputs.values())
     nodes = needed(body, outputs)
     inner.count(nodes, outputs)
-    for port, axis in zip(sequence_ports, attrs["axes"], strict=True):
-        bind_slice(inner, port, time, axis)
+    given = node.operands[carries : carries + sequences]
+    for port, value, axis in zip(sequence_ports, given, attrs["axes"], strict=True):
+        is_last = attrs["reverse"] and len(list(printer.graph.users(value))) == 1
+        bind_slice(inner, port, time, axis, is_last)
     for port, value in zip(ports[1:], outputs[:carries], strict=False):
         inner.take_over(port, value, nodes)
     inner.print(nodes)
-    stored = [
-        f"{stack}[{', '.join([':'] * axis + [time])}] = {inner.explicit(value)}"
-        for stack, axis, value in zip(stacks, attrs["out_axes"], outputs[carries:], strict=True)
-    ]
-    for line in stored:
+    parts = [inner.explicit(value) for value in outputs[carries:]]
+    for stack, axis, part in zip(stacks, attrs["out_axes"], parts, strict=True):
+        is_list = isinstance(stack, Slices)
+        place = f"{stack.text}[{', '.join([':'] * axis + [time])}]"
+        line = f"{stack.text}.append({part})" if is_list else f"{place} = {part}"
         inner.body.add(inner.depth, line)
     carry_on(inner, names, outputs[:carries])
     if not inner.body.lines[-1][1] or inner.body.lines[-1][1].startswith("for "):
         inner.body.add(inner.depth, "pass")
-    for index, name in enumerate(names + stacks):
-        printer.bind(Value(node.id, index), Expr(name))
+    for index, expr in enumerate([*map(Expr, names), *stacks]):
+        printer.bind(Value(node.id, index), expr)
 
 
 def carry_name(printer: Printer, body: Graph, port: Value) -> str:
     return printer.names.new(identifier(body.node(port.node).attrs["name"]))
 
 
-def make_stack(printer: Printer, node: Node, index: int) -> str:
-    """An empty array for the stack that is result `index`."""
+def make_stack(printer: Printer, node: Node, index: int) -> Expr:
+    """An empty list or array for the stack that is result `index`."""
     body: Graph = node.attrs["body"]
-    type = node.types[index]
-    output = list(body.outputs)[index]
-    name = printer.names.new(identifier(f"{output}s"))
+    attrs, type = node.attrs, node.types[index]
+    name = printer.names.new(identifier(f"{list(body.outputs)[index]}s"))
+    axis = attrs["out_axes"][index - attrs["carries"]]
+    if not attrs["reverse"] and is_only_scanned(printer.graph, Value(node.id, index), axis):
+        printer.body.add(printer.depth, f"{name} = []")
+        return Slices(name)
     empty = printer.dialect.filled("", shape_text(type.shape), type.dtype)
     printer.body.add(printer.depth, f"{name} = {empty}")
-    return name
+    return Expr(name)
 
 
-def bind_slice(inner: Printer, port: Value, time: str, axis: int) -> None:
-    """A step's slice of a sequence; it gets a variable where it is read more than once."""
+def is_only_scanned(graph: Graph, value: Value, axis: int) -> bool:
+    """Whether loops alone read a stack, and slice it again along the axis it was stacked on."""
+    return value not in graph.outputs.values() and all(
+        user.op == "scan"
+        and user.attrs["carries"] <= key < user.attrs["carries"] + user.attrs["sequences"]
+        and user.attrs["axes"][key - user.attrs["carries"]] == axis
+        for user, key in graph.users(value)
+    )
+
+
+def bind_slice(inner: Printer, port: Value, time: str, axis: int, is_last: bool) -> None:
+    """A step's slice of a sequence, which gets a variable where it is read more than once.
+
+    What a loop backwards is the last to read, it takes out of its list.
+    """
     sequence = inner.read(port)
-    part = Expr(f"{sequence.text}[{', '.join([':'] * axis + [time])}]", size=1)
+    is_taken = isinstance(sequence, Slices) and is_last and inner.uses[port] > 0
+    places = [time] if isinstance(sequence, Slices) else [":"] * axis + [time]
+    text = f"{sequence.text}.pop()" if is_taken else f"{sequence.text}[{', '.join(places)}]"
+    part = Expr(text, size=1)
     inner.bind(port, part)
-    if inner.uses[port] > 1:
+    if is_taken:
+        inner.taken.add(port)
+    if is_taken or inner.uses[port] > 1:
         wish = identifier(inner.graph.node(port.node).attrs["name"])
         inner.assign(port, part, f"{wish}_{time}")
 

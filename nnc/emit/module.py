@@ -27,6 +27,8 @@ from nnc.source import Sources
 
 #: prefix -> import of the modules that every file may use
 COMMON = {"functools": "import functools", "math": "import math"}
+#: what functions for a step are called, beside the step itself
+STEP_PARTS = ("{}_scalars", "{}_drawn", "{}_gradients", "{}_update", "run_{}")
 
 
 def module_text(training: Training, dialect: Dialect) -> str:
@@ -94,7 +96,7 @@ def name_steps(training: Training, names: Names) -> list[tuple[Step, str]]:
     for phase in training.phases:
         for step in phase.steps:
             if id(step.graph) not in named:
-                named[id(step.graph)] = names.new(identifier(step.name))
+                named[id(step.graph)] = names.family(identifier(step.name), STEP_PARTS)
             pairs.append((step, named[id(step.graph)]))
     return pairs
 

@@ -144,6 +144,15 @@ class Names:
         self._taken.add(name)
         return name
 
+    def family(self, wish: str, parts: Iterable[str]) -> str:
+        """A new name such that what `parts` make of it are new ones too."""
+        while True:
+            name = self.new(wish)
+            others = {part.format(name) for part in parts}
+            if not others & self._taken:
+                self._taken |= others
+                return name
+
 
 def shared_prefix(paths: Iterable[str]) -> str:
     """`net.` where that is how all paths begin (those with `@` do not count), else nothing."""

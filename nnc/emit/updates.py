@@ -153,12 +153,12 @@ class Form:
 
 
 # ---------------------------------------------------------------- printing
-def print_loops(printer: Printer, loops: list[Loop]) -> None:
+def print_shared(printer: Printer, loops: Sequence[Loop]) -> None:
+    """Give names to what several updates read."""
     for loop in loops:
         for value in loop.shared:
             if printer.read(value).size:
                 printer.variable(value)
-    printer.dialect.update(printer, loops)
 
 
 def print_loop(printer: Printer, loop: Loop) -> None:

@@ -72,6 +72,17 @@ def test_a_deep_net_takes_what_is_predicted_since_it_lets_go(
     assert measured(model) > 1.5 * found
 
 
+def test_a_loop_over_layers_lets_go_of_what_they_made(deep: Path) -> None:
+    model = load(deep).compile("numpy", stack_layers=True)
+    source, found = model.source, measured(model)
+    assert abs(found / predicted(model) - 1) < 0.2
+    assert re.search(
+        r"^        (\w+) = \w+\.pop\(\)\n(?s:.)*^        del .*\b\1\b", source, re.MULTILINE
+    )
+    model.module = load_module(without_deletions(source), "train.py")
+    assert measured(model) > 1.1 * found
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [(path, name) for path in sorted(MODELS.glob("*.nn")) for name in load(path).trainings],

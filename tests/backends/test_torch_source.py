@@ -71,7 +71,13 @@ def assert_trains_like_numpy(training: Training, steps: int = 4) -> str:
         for key, value in {**wanted, **losses}.items():
             got = as_numpy({**found, **outs}[key])
             np.testing.assert_allclose(got, value, 1e-9, 1e-12, err_msg=key, strict=True)
-    return body(source, "step")
+    return step_text(source)
+
+
+def step_text(source: str, name: str = "step") -> str:
+    """The statements of a step, in both of its parts where it has these."""
+    parts = (f"{name}_gradients", f"{name}_update", name)
+    return "\n".join(body(source, part) for part in parts if f"def {part}(" in source)
 
 
 OPTIMIZERS = {
@@ -91,6 +97,48 @@ OPTIMIZERS = {
 def test_every_optimizer(tmp_path: Path, name: str) -> None:
     text = assert_trains_like_numpy(program(tmp_path, OPTIMIZERS[name]))
     assert ("adam_(" in text) == ("Adam(" in OPTIMIZERS[name] or "AdamW(" in OPTIMIZERS[name])
+
+
+GROUPS = (
+    '[("*dense_1*", SGD(0.1, momentum = 0.9)), ("*.b", AdamW(1e-2, weight_decay = 0.1)), '
+    '("*", Adam(1e-2))]'
+)
+NORMED = """
+block Net()(x: f32[N, D]) -> f32[N, 2] = x |> BatchNorm() |> Dense(4) |> tanh |> Dense(2)
+"""
+
+
+@pytest.mark.parametrize("optimizer", [OPTIMIZERS["schedule"], GROUPS], ids=["one", "groups"])
+def test_an_update_that_is_a_kernel_is_a_function_of_its_own(
+    tmp_path: Path, optimizer: str
+) -> None:
+    training = program(tmp_path, optimizer, NORMED, "clip_norm = 0.1")
+    text = assert_trains_like_numpy(training, 6)
+    source = nnc_torch.backend.emit(training)
+    before, after = body(source, "step_gradients"), body(source, "step_update")
+    assert body(source, "step") == (
+        "return step_update(state, scalars, *step_gradients(state, batch, scalars))"
+    )
+    assert "adam_(" in after
+    assert "adam_(" not in before
+    assert "square_sum(" in before
+    assert "square_sum(" not in after
+    assert 'rate = scalars["rate"]' in after
+    if optimizer == GROUPS:  # where a parameter is alone in its group, its update is no kernel
+        assert 'rate = scalars["rate"]' in before
+        assert 'state["net.dense_0.b"] = ' in before
+        results = "quotient, gradients, gradients_2, gradients_3"
+    else:
+        assert "scalars" not in before
+        results = "quotient, gradients, gradients_2"
+    assert before.splitlines()[-1].endswith(f"}}, {results}")
+    assert text.count("gradients = {") == 1
+
+
+def test_an_update_of_many_kernels_is_compiled_with_the_rest(tmp_path: Path) -> None:
+    source = nnc_torch.backend.emit(program(tmp_path, OPTIMIZERS["nesterov"]))
+    assert "step_gradients" not in body(source, "step")
+    assert "torch._foreach" in body(source, "step")
 
 
 #: updates that are almost Adam's
@@ -157,7 +205,7 @@ def test_adamw_is_what_a_careful_engineer_writes(tmp_path: Path) -> None:
     )
     training = training_of(tmp_path, text, x=X, y=Y)
     optimize_training(training)
-    text = body(nnc_torch.backend.emit(training), "step")
+    text = body(nnc_torch.backend.emit(training), "step_update")
     update = text[text.index("grads = ") :].split("return")[0]
     assert update == "\n".join(
         [
@@ -382,7 +430,7 @@ def test_random_words_stay_in_numpy_until_they_are_a_mask() -> None:
     text = body(source, "classify_drawn")
     assert 'bits = random_bits((64, 256), seed, "dropout/net.dropout_0", step=draw)' in text
     assert "torch.as_tensor(bits < 3865470566, device=DEVICE)" in text
-    assert "random_bits" not in body(source, "classify")
+    assert "random_bits" not in step_text(source, "classify")
 
 
 def test_a_step_draws_by_itself_what_it_is_not_given(tmp_path: Path) -> None:
