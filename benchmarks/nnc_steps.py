@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from copy import deepcopy
 from types import ModuleType
 
 import numpy as np
@@ -23,10 +24,6 @@ def load(file: str) -> ModuleType:
     return module
 
 
-def copies(arrays: Arrays) -> Arrays:
-    return {name: np.array(array) for name, array in arrays.items()}
-
-
 class Steps:
     """One call for each step, as a loop written around the emitted file would do it."""
 
@@ -39,9 +36,10 @@ class Steps:
         step = getattr(self.module, self.name)
         self.step = self.module.compiled(step) if compiled else step
         self.scalars = getattr(self.module, entry["scalars"])
-        self.from_numpy = getattr(self.module, "from_numpy", copies)  # all copy
-        self.to_numpy = getattr(self.module, "to_numpy", copies)
-        self.state = self.from_numpy(setup.state)
+        self.from_numpy = getattr(self.module, "from_numpy", dict)
+        self.to_numpy = getattr(self.module, "to_numpy", dict)
+        is_numpy = self.from_numpy is dict  # which does not copy
+        self.state = self.from_numpy(deepcopy(setup.state) if is_numpy else setup.state)
         self.fields = {f.partition(".")[2]: f for f in self.module.PROGRAM["batches"]}
         self.batches = [
             self.from_numpy({self.fields[k]: v for k, v in batch.items()})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 
 from nnc.emit.function import Body, Printer
 from nnc.emit.layout import WIDTH
@@ -55,7 +56,12 @@ def large_variables(printer: Printer, least: int) -> set[str]:
     for value, expr in printer.exprs.items():
         owner = storage.owner(value)
         is_given = graph.producer(owner).op == "input" and owner not in printer.taken
-        if expr.is_name and not is_given and bytes_of(graph.type(owner)) >= least:
+        if (
+            expr.is_name
+            and expr.text != "_"
+            and not is_given
+            and bytes_of(graph.type(owner)) >= least
+        ):
             found.add(expr.text)
     return found
 
@@ -68,25 +74,21 @@ def last_uses(
     Those are free that are assigned in the block first.  What the last line of all reads is left
     to it; what goes into a list is deleted at the end of its block, with the others.
     """
+    lines = body.lines
     home: dict[str, int] = {}
     last: dict[str, int] = {}
-    for at, (indent, line) in enumerate(body.lines):
+    for at, (indent, line) in enumerate(lines):
         if line.startswith("#"):
             continue
         target = ASSIGNED.match(line)
-        if target:
-            for name in target[1].split(", "):
-                home.setdefault(name, indent)
+        for name in target[1].split(", ") if target else ():
+            home.setdefault(name, indent)
         for word in re.findall(r"\w+", STRINGS.sub("", line)):
-            if word in variables:
+            if word in variables and word in home:
                 last[word] = at
     ends: dict[tuple[int, int], list[str]] = {}
-    lines = body.lines
-    own = [
-        name for name in last if name in home and name != "_"
-    ]  # in the order of the text, never of a set
-    for name in sorted(own, key=lambda name: last[name]):
-        after, text = last[name] + 1, lines[last[name]][1]
+    for name, at in sorted(last.items(), key=itemgetter(1)):  # and in the order of the text
+        after, text = at + 1, lines[at][1]
         least = home[name] if APPENDED.match(text) else home[name] + 1
         while after < len(lines) and lines[after][0] >= least:
             after += 1

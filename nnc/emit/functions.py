@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nnc.emit.dialect import Dialect, Helper
@@ -86,6 +86,42 @@ def drawn_function(context: Context, graph: Graph, name: str, drawn: Mapping[str
 def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, Value]) -> list[str]:
     """`name(state, batch, scalars) -> state, out`; with a fourth parameter for what is drawn
     before it, and after its two parts where it has these."""
+    parameters = ["state", "batch", "scalars", *(["drawn"] if drawn else [])]
+    given = ", ".join(parameters)
+    taken = f"{given}=None" if drawn else given
+    doc = f"One step on a batch of {batch_text(step.graph)}; `state` is consumed."
+    if len(doc) > WIDTH - 10:
+        doc = f"One step of `{name}`; `state` is consumed."
+    decorators = context.dialect.decorators.get("step", ())
+    printer, cut = print_step(context, step, name, drawn, parameters)
+    body, update = printer.body, Body()
+    parts = divided(body.lines, cut) if cut is not None else None
+    if parts is not None:
+        body.lines, update.lines = parts.gradients, parts.update
+    if context.dialect.frees:
+        free_large(printer, smallest_freed(step))
+    if parts is None:
+        return [definition(f"{name}({taken})", doc, body, decorators)]
+    head, does = f"{name}_gradients({taken})", f"The results of `{name}` and its gradients."
+    arguments = ["state", *parts.arguments]
+    changes = f"{name}_update({', '.join([*arguments, *parts.given])})"
+    call = f"{name}_update({', '.join([*arguments, f'*{name}_gradients({given})'])})"
+    return [
+        definition(head, does, body, decorators),
+        definition(changes, f"The update of `{name}`, in place.", update, decorators),
+        definition(f"{name}({taken})", doc, Body([(1, f"return {call}")])),
+    ]
+
+
+def print_step(
+    context: Context,
+    step: Step,
+    name: str,
+    drawn: Mapping[str, Value],
+    parameters: Sequence[str],
+) -> tuple[Printer, int | None]:
+    """The body of a step, and the line where its updates begin if they are a function of their
+    own."""
     graph = step.graph
     results = {name[1:]: v for name, v in graph.outputs.items() if is_result(name)}
     updates = {path: v for path, v in graph.outputs.items() if not is_result(path)}
@@ -96,7 +132,6 @@ def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, V
     shared = [value for loop in loops for value in loop.shared]
     targets = [*results.values(), *holes, *straight.values(), *shared]
     printing = context.dialect.step_printer()
-    parameters = ["state", "batch", "scalars", *(["drawn"] if drawn else [])]
     printer, nodes = start(
         context, graph, targets, parameters, printing=printing, given=drawn.values()
     )
@@ -109,35 +144,12 @@ def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, V
         printer.print(members)
     print_shared(printer, loops)
     cut = len(printer.body.lines)
-    is_divided = bool(loops) and context.dialect.update(printer, loops)
+    is_apart = bool(loops) and context.dialect.update(printer, loops)
     for path, value in straight.items():
         context.dialect.stored(printer, value)
         printer.body.add(1, printer.fitted(f"state[{string(path)}] = ", value, 1))
     printer.body.add(1, f"return state, {entries(printer, results)}")
-    least = smallest_freed(step) if context.dialect.frees else None
-    doc = f"One step on a batch of {batch_text(graph)}; `state` is consumed."
-    if len(doc) > WIDTH - 10:
-        doc = f"One step of `{name}`; `state` is consumed."
-    decorators = context.dialect.decorators.get("step", ())
-    default = "=None" if drawn else ""
-    head = f"{name}({', '.join(parameters)}{default})"
-    if not is_divided:
-        if least is not None:
-            free_large(printer, least)
-        return [definition(head, doc, printer.body, decorators)]
-    parts = divided(printer.body.lines, cut)
-    printer.body.lines = parts.gradients
-    if least is not None:
-        free_large(printer, least)
-    gradients = f"{name}_gradients({', '.join(parameters)}{default})"
-    made = definition(
-        gradients, f"The results of `{name}` and its gradients.", printer.body, decorators
-    )
-    update = f"{name}_update({', '.join(['state', *parts.arguments, *parts.given])})"
-    done = definition(update, f"The update of `{name}`, in place.", Body(parts.update), decorators)
-    call = f"{name}_gradients({', '.join(parameters)})"
-    line = f"return {name}_update({', '.join(['state', *parts.arguments, f'*{call}'])})"
-    return [made, done, definition(head, doc, Body([(1, line)]))]
+    return printer, cut if is_apart else None
 
 
 def batch_text(graph: Graph) -> str:
