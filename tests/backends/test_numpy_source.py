@@ -376,3 +376,32 @@ def test_attention_keeps_its_weights_for_the_gradient() -> None:
     assert source.count("= attention_with_weights(") == 1
     assert source.count("= attention_weights_grad(") == 1
     assert "_softmax" not in source
+
+
+def test_steps_share_no_function(tmp_path: Path) -> None:
+    """What belongs to a step is named after it, which another step's own name may be too."""
+    text = """
+language 1
+data d {
+  x: f32[N, 3] = npz("data.npz", "x")
+  batch = 4
+}
+block Net()(x: f32[N, D]) -> f32[N, 1] = x |> Dense(1)
+train fit {
+  let net = Net()
+  phase fit_scalars {
+    loss = mean(net(d.x)^2)
+    optimizer = Adam(0.1)
+    steps = 1
+  }
+  phase fit {
+    loss = mean(net(d.x))
+    optimizer = Adam(0.1)
+    steps = 1
+  }
+}
+"""
+    source = backend.emit(training_of(tmp_path, text, x=np.zeros((8, 3), np.float32)))
+    assert "def step_fit_scalars(state, batch, scalars):" in source
+    names = [line.split("(")[0] for line in source.split("\n") if line.startswith("def ")]
+    assert len(set(names)) == len(names)
