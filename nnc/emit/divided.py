@@ -27,7 +27,7 @@ TITLE = "# update"
 STRINGS = re.compile(r'"[^"]*"')
 
 
-@dataclass
+@dataclass(frozen=True)
 class Divided:
     """The lines of both functions, and the names that the first gives to the second."""
 
@@ -35,16 +35,12 @@ class Divided:
     update: Lines
     given: list[str]
 
-    @property
-    def arguments(self) -> list[str]:
-        """What the update takes beside the state and what it is given."""
-        return ["scalars"] if "scalars" in read(self.update) else []
-
 
 def divided(lines: Lines, cut: int) -> Divided:
     """The lines of a step, cut behind the first table of gradients from line `cut` on.
 
-    The last one is `return state, RESULTS`.
+    The last one is `return state, RESULTS`, where no result is made by an update.  The second
+    function has the state and the scalars as well.
     """
     cut = next(at for at, line in enumerate(lines) if at >= cut and TABLE.match(line[1]))
     before, after, (depth, last) = lines[:cut], lines[cut:-1], lines[-1]
@@ -55,23 +51,22 @@ def divided(lines: Lines, cut: int) -> Divided:
         if indent == depth and EARLY.match(line) and not read([(indent, line)]) & made
     ]
     after = trimmed(line for line in after if line not in early)
+    results = last.removeprefix("return state, ")
     scalars = [line for line in before if SCALAR.match(line[1])]
     late = [line for line in scalars if read(after).intersection(assigned([line]))]
-    rest = read([*(line for line in before if line not in scalars), *early, (depth, last)])
-    unread = [line for line in late if not rest.intersection(assigned([line]))]
-    before = [*trimmed(line for line in before if line not in unread), *early]
-    results = last.removeprefix("return state, ")
-    names = [name for name in assigned(before) if name not in assigned(late)]
-    given = [name for name in names if name in read(after)]
-    if read([(depth, results)]) & made:
-        given += [n for n in names if n in read([(depth, results)]) and n not in given]
-        first, ending = given, last
-    else:
-        first, given, ending = [results, *given], ["out", *given], "return state, out"
-    value = f"return {', '.join(first)}"
-    if len(INDENT + value) > WIDTH:
-        value = f"return ({', '.join(first)})"
-    return Divided([*before, (depth, value)], [*late, *after, (depth, ending)], given)
+    kept = read([*(line for line in before if line not in scalars), *early, (depth, results)])
+    moved = [line for line in late if not kept.intersection(assigned([line]))]
+    before = [*trimmed(line for line in before if line not in moved), *early]
+    wanted = read(after).difference(assigned(late))
+    given = [name for name in assigned(before) if name in wanted]
+    value = ", ".join([results, *given])
+    if len(f"{INDENT}return {value}") > WIDTH:
+        value = f"({value})"
+    return Divided(
+        [*before, (depth, f"return {value}")],
+        [*late, *after, (depth, "return state, out")],
+        ["out", *given],
+    )
 
 
 def trimmed(lines: Iterable[tuple[int, str]]) -> Lines:

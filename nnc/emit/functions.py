@@ -103,9 +103,8 @@ def step_function(context: Context, step: Step, name: str, drawn: Mapping[str, V
     if parts is None:
         return [definition(f"{name}({taken})", doc, body, decorators)]
     head, does = f"{name}_gradients({taken})", f"The results of `{name}` and its gradients."
-    arguments = ["state", *parts.arguments]
-    changes = f"{name}_update({', '.join([*arguments, *parts.given])})"
-    call = f"{name}_update({', '.join([*arguments, f'*{name}_gradients({given})'])})"
+    changes = f"{name}_update({', '.join(['state', 'scalars', *parts.given])})"
+    call = f"{name}_update(state, scalars, *{name}_gradients({given}))"
     return [
         definition(head, does, body, decorators),
         definition(changes, f"The update of `{name}`, in place.", update, decorators),

@@ -167,8 +167,7 @@ block Almost(lr: f32)(p: f32[...], grad: f32[...]) -> f32[...] {{
     assert "adam_(" not in assert_trains_like_numpy(training)
 
 
-def test_adam_without_corrections(tmp_path: Path) -> None:
-    blocks = """
+PLAIN = """
 block Plain(lr: f32)(p: f32[...], grad: f32[...]) -> f32[...] {
   buffer m: f32[...] = zeros()
   buffer v: f32[...] = zeros()
@@ -177,7 +176,10 @@ block Plain(lr: f32)(p: f32[...], grad: f32[...]) -> f32[...] {
   return p * 0.75 - m * lr / (0.001 + sqrt(v)) + 0.125 * p
 }
 """
-    text = assert_trains_like_numpy(program(tmp_path, "Plain(1e-2)", NET + blocks))
+
+
+def test_adam_without_corrections(tmp_path: Path) -> None:
+    text = assert_trains_like_numpy(program(tmp_path, "Plain(1e-2)", NET + PLAIN))
     assert "betas=(0.8, 0.99), rate=0.01, eps=0.001, decay=1 - 0.75 - 0.125)" in text
 
 
@@ -554,6 +556,29 @@ def test_a_step_whose_time_is_in_kernels_stays_as_it_is_on_a_cpu(
     assert (module["compiled"](step) is step) is is_itself
     module["DEVICE"] = "cuda"
     assert module["compiled"](step) is not step
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own modules
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+@pytest.mark.parametrize("optimizer", ["Plain(1e-2)", GROUPS], ids=["no scalars", "groups"])
+def test_a_compiled_step_has_its_update_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    text = PROGRAM.format(blocks=NORMED + PLAIN, optimizer=optimizer, settings="")
+    training = training_of(tmp_path, text, x=X, y=Y)
+    optimize_training(training)
+    path = tmp_path / "emitted.py"
+    path.write_text(nnc_torch.backend.emit(training))
+    plain, module = load_source(path), load_source(path)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    assert "step_update" in vars(module)
+    batch = plain.from_numpy({"d.x": X[:4], "d.y": Y[:4]})
+    step, wanted, found = module.compiled(module.step), plain.init(0), module.init(0)
+    for t in range(2):
+        numbers = plain.step_scalars(t, t, 0, t)
+        wanted, losses = plain.step(wanted, batch, numbers)
+        found, outs = step(found, batch, numbers)
+        torch.testing.assert_close({**found, **outs}, {**wanted, **losses}, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of its own modules
