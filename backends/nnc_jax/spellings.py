@@ -1,7 +1,8 @@
 """How ops are printed where JAX differs from NumPy's interface.
 
 An index outside its axis is undefined in nnc; here it reads nan and adds nothing, so that a mistake
-in the data shows instead of passing for another row.
+in the data shows instead of passing for another row; only `take_along` takes negative ones for
+places from the end, as JAX's function for it does.
 """
 
 from __future__ import annotations
@@ -58,7 +59,16 @@ def barrier(site: Site, node: Node, *xs: Expr) -> Expr:
 
 # ---------------------------------------------------------------- index
 def take(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
-    return site.dialect.call("jnp.take", x, index, axis=node.attrs["axis"], mode='"fill"')
+    return site.dialect.call(site.helper(_take), x, index, axis=node.attrs["axis"])
+
+
+def _take(x: jax.Array, index: jax.Array, *, axis: int) -> jax.Array:
+    """x at places of an axis, nan outside of it.
+
+    If negative places were those from its end, each element would be compared and added to first.
+    """
+    places = (slice(None),) * axis + (index,)
+    return x.at[places].get(mode="fill", wrap_negative_indices=False)
 
 
 def take_along(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
@@ -67,10 +77,14 @@ def take_along(site: Site, node: Node, x: Expr, index: Expr) -> Expr:
 
 
 def scatter_add(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
-    places = [":"] * node.attrs["axis"] + [index.text]
-    at = Expr(f"{site.dialect.strong(x).at(10)}.at[{', '.join(places)}]")
-    added = site.dialect.method(at, "add", site.dialect.strong(update).text, 'mode="drop"')
-    return replace(added, size=1 + x.size + index.size + update.size)
+    name = site.helper(_scatter_add)
+    return site.dialect.call(name, x, index, update, axis=node.attrs["axis"])
+
+
+def _scatter_add(x: jax.Array, index: jax.Array, update: jax.Array, *, axis: int) -> jax.Array:
+    """x with `update` added at places of an axis, not where they are outside of it."""
+    places = (slice(None),) * axis + (index,)
+    return x.at[places].add(update, mode="drop", wrap_negative_indices=False)
 
 
 def scatter_add_along(site: Site, node: Node, x: Expr, index: Expr, update: Expr) -> Expr:
@@ -84,7 +98,7 @@ def _scatter_add_along(
     """x with `update` added where `jnp.take_along_axis` would read."""
     places = list(jnp.indices(index.shape, sparse=True))
     places[axis] = index
-    return x.at[tuple(places)].add(update, mode="drop")
+    return x.at[tuple(places)].add(update, mode="drop", wrap_negative_indices=False)
 
 
 def dynamic_slice(site: Site, node: Node, x: Expr, *starts: Expr) -> Expr:

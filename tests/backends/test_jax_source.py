@@ -117,16 +117,17 @@ def test_a_convolution_of_four_axes_has_numbered_layouts() -> None:
 
 # ---------------------------------------------------------------- what JAX has to be told
 ROWS, PLACES = TensorType("f32", (5, 3)), TensorType("i32", (2,))
+PAIRS = TensorType("f32", (2, 3))
 MATRIX = TensorType("f32", (4, 3))
 
 TOLD: dict[str, tuple[Callable[..., Tensor], tuple[TensorType, ...]]] = {
-    'jnp.take(x0, x1, axis=0, mode="fill")': (
+    "_take(x0, x1, axis=0)": (
         lambda x, i: x.emit("take", i, axis=0),
         (ROWS, PLACES),
     ),
-    'x0.at[x1].add(x2, mode="drop")': (
+    "_scatter_add(x0, x1, x2, axis=0)": (
         lambda x, i, u: x.emit("scatter_add", i, u, axis=0),
-        (ROWS, PLACES, TensorType("f32", (2, 3))),
+        (ROWS, PLACES, PAIRS),
     ),
     "x0.argmax(axis=1).astype(jnp.int32)": (lambda x: x.emit("argmax", axis=1), (MATRIX,)),
     "x0.argsort(axis=1, stable=True).astype(jnp.int32)": (
@@ -153,12 +154,21 @@ def test_spellings(text: str) -> None:
     assert body(source_of(made, backend=backend)) == f"return {text}"
 
 
-def test_an_index_outside_reads_nan() -> None:
-    source = source_of(graph(lambda x, i: x.emit("take", i, axis=0), ROWS, PLACES), backend=backend)
+@pytest.mark.parametrize("outside", [-1, 9])
+def test_an_index_outside_reads_nan_and_adds_nothing(outside: int) -> None:
+    read = graph(lambda x, i: x.emit("take", i, axis=0), ROWS, PLACES)
+    add = graph(lambda x, i, u: x.emit("scatter_add", i, u, axis=0), ROWS, PLACES, PAIRS)
+    x, places = np.ones((5, 3), np.float32), np.array([1, outside], np.int32)
+    assert np.isnan(run(read, x, places)).tolist() == [[False] * 3, [True] * 3]
+    added = run(add, x, places, np.ones((2, 3), np.float32))
+    assert added.sum(axis=1).tolist() == [3, 6, 3, 3, 3]
+
+
+def run(made: Graph, *inputs: np.ndarray) -> np.ndarray:
+    """The one result of a graph that is printed, and run."""
     module: dict[str, Callable[..., dict[str, np.ndarray]]] = {}
-    exec(source, module)
-    found = module["forward"]({}, np.ones((5, 3), np.float32), np.array([1, 9], np.int32))
-    assert np.isnan(found["y0"]).tolist() == [[False] * 3, [True] * 3]
+    exec(source_of(made, backend=backend), module)
+    return np.asarray(module["forward"]({}, *inputs)["y0"])
 
 
 def test_matrices_of_any_rank_are_multiplied_by_one_operator() -> None:
