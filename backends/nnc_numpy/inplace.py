@@ -12,12 +12,12 @@ terms of it or of a view of it.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nnc.emit import LOOPS, UNARY, Expr, Printer, reads, sources
+from nnc.emit.variables import variables_in
 from nnc.ir.graph import Graph, Node, Value
 from nnc_numpy import runtime
 from nnc_numpy.fresh import is_fresh, is_new
@@ -126,7 +126,7 @@ class InPlacePrinter(Printer):
 
     def roots_in(self, text: str) -> frozenset[str]:
         """The variables whose arrays an expression may read."""
-        own = (self.roots.get(word, frozenset({word})) for word in words(text))
+        own = (self.roots.get(word, frozenset({word})) for word in variables_in(text))
         return frozenset().union(*own)
 
     def is_free(self, name: str, node: Node) -> bool:
@@ -187,7 +187,7 @@ class InPlacePrinter(Printer):
         return dying
 
     def mentions(self, name: str, text: str) -> int:
-        return sum(name in self.roots.get(word, (word,)) for word in words(text))
+        return sum(name in self.roots.get(word, (word,)) for word in variables_in(text))
 
     def assign_in_place(self, value: Value, chain: list[Step], wish: str) -> Expr:
         node = self.graph.producer(value)
@@ -224,8 +224,3 @@ class InPlacePrinter(Printer):
         if node.op in ("maximum", "minimum") and place == 1:  # NumPy looks faster at arrays first
             texts.reverse()
         return f"{FUNCTIONS[node.op]}({', '.join(texts)}, out={name})"
-
-
-def words(text: str) -> list[str]:
-    """The names in an expression."""
-    return re.findall(r"[^\W\d]\w*", text)

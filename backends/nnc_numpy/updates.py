@@ -23,6 +23,7 @@ from nnc.emit.updates import (
     state_key,
     state_name,
 )
+from nnc.emit.variables import variables_in
 from nnc.ir.dims import Dim
 from nnc.ir.graph import Node, Value
 from nnc_numpy import runtime
@@ -141,7 +142,7 @@ class Storing:
         """Compute what still reads the array `name` before it changes."""
         for value, expr in list(self.printer.exprs.items()):
             is_open = self.left[value] > 0 or value in self.member.outputs.values()
-            if is_open and not expr.is_name and name in re.findall(r"\w+", expr.text):
+            if is_open and not expr.is_name and name in variables_in(expr.text):
                 self.printer.variable(value)
 
     def store(self, node: Node, name: str) -> None:
@@ -167,7 +168,7 @@ class Storing:
         """The number `c`, where `node` is `c * name` plus or minus what does not read `name`."""
         factor = re.fullmatch(rf"(\S+) \* {name}|{name} \* (\S+)", left.text)
         right = self.printer.operand(reads(self.printer.graph, node)[1], node).text
-        if factor is None or name in re.findall(r"\w+", right):
+        if factor is None or name in variables_in(right):
             return ""
         graph = self.printer.graph
         product = reads(graph, graph.producer(reads(graph, node)[0].value))

@@ -10,21 +10,19 @@ their own.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nnc.emit.layout import INDENT, WIDTH
+from nnc.emit.variables import assigned, read
 
 Lines = list[tuple[int, str]]  # as in `Body`
 
-ASSIGNED = re.compile(r"(\w+(?:, \w+)*) = ")
-LOOP = re.compile(r"for (.+) in ")
 SCALAR = re.compile(r"\w+ = scalars\[")
 TABLE = re.compile(r"\w+ = \{")
 #: what an update is given, or what is no part of it: a table of gradients, an entry of the state
 EARLY = re.compile(rf"{TABLE.pattern}|state\[")
 TITLE = "# update"
-STRINGS = re.compile(r'"[^"]*"')
 
 
 @dataclass(frozen=True)
@@ -44,21 +42,22 @@ def divided(lines: Lines, cut: int) -> Divided:
     """
     cut = next(at for at, line in enumerate(lines) if at >= cut and TABLE.match(line[1]))
     before, after, (depth, last) = lines[:cut], lines[cut:-1], lines[-1]
-    made = set(assigned(after))
+    made = set(all_assigned(after))
     early = [
         (indent, line)
         for indent, line in after
-        if indent == depth and EARLY.match(line) and not read([(indent, line)]) & made
+        if indent == depth and EARLY.match(line) and not made.intersection(read(line))
     ]
     after = trimmed(line for line in after if line not in early)
     results = last.removeprefix("return state, ")
+    used = all_read(after)
     scalars = [line for line in before if SCALAR.match(line[1])]
-    late = [line for line in scalars if read(after).intersection(assigned([line]))]
-    kept = read([*(line for line in before if line not in scalars), *early, (depth, results)])
-    moved = [line for line in late if not kept.intersection(assigned([line]))]
+    late = [line for line in scalars if used.intersection(assigned(line[1]))]
+    kept = all_read([*(line for line in before if line not in scalars), *early, (depth, results)])
+    moved = [line for line in late if not kept.intersection(assigned(line[1]))]
     before = [*trimmed(line for line in before if line not in moved), *early]
-    wanted = read(after).difference(assigned(late))
-    given = [name for name in assigned(before) if name in wanted]
+    wanted = used.difference(all_assigned(late))
+    given = [name for name in all_assigned(before) if name in wanted]
     value = ", ".join([results, *given])
     if len(f"{INDENT}return {value}") > WIDTH:
         value = f"({value})"
@@ -79,18 +78,11 @@ def trimmed(lines: Iterable[tuple[int, str]]) -> Lines:
     return found
 
 
-def assigned(lines: Iterable[tuple[int, str]]) -> list[str]:
+def all_assigned(lines: Iterable[tuple[int, str]]) -> list[str]:
     """The variables that lines assign, in their order."""
-    found: dict[str, None] = {}
-    for _, line in lines:
-        target = ASSIGNED.match(line) or LOOP.match(line)
-        if target and not line.startswith("#"):
-            found |= dict.fromkeys(re.findall(r"\w+", target[1]))
-    return list(found)
+    return list(dict.fromkeys(name for _, line in lines for name in assigned(line)))
 
 
-def read(lines: Sequence[tuple[int, str]]) -> set[str]:
-    """The words of what lines compute, outside of strings and comments."""
-    values = (ASSIGNED.sub("", line, 1) for _, line in lines if not line.startswith("#"))
-    texts = (STRINGS.sub("", value) for value in values)
-    return set(re.findall(r"\w+", "\n".join(texts)))
+def all_read(lines: Iterable[tuple[int, str]]) -> set[str]:
+    """The variables in what lines compute."""
+    return {name for _, line in lines for name in read(line)}

@@ -12,15 +12,14 @@ from operator import itemgetter
 
 from nnc.emit.function import Body, Printer
 from nnc.emit.layout import WIDTH
+from nnc.emit.variables import assigned, variables_in
 from nnc.ir.program import Step
 from nnc.ir.storage import Storage, bytes_of
 
 LARGE = 1 << 18  # bytes: smaller arrays are not worth a line
 SMALL = 1 << 12  # the same in a step that is to take less memory
-STRINGS = re.compile(r'"[^"]*"')
 KEPT = re.compile(r"\w+ = [{\[]")  # a table, which goes on holding what it is made of
 APPENDED = re.compile(r"\w+\.append\(")  # by the end of a loop, all that it makes for others
-ASSIGNED = re.compile(r"(\w+(?:, \w+)*) = ")
 
 
 def smallest_freed(step: Step) -> int:
@@ -80,12 +79,11 @@ def last_uses(
     for at, (indent, line) in enumerate(lines):
         if line.startswith("#"):
             continue
-        target = ASSIGNED.match(line)
-        for name in target[1].split(", ") if target else ():
+        for name in assigned(line):
             home.setdefault(name, indent)
-        for word in re.findall(r"\w+", STRINGS.sub("", line)):
-            if word in variables and word in home:
-                last[word] = at
+        for name in variables_in(line):
+            if name in variables and name in home:
+                last[name] = at
     ends: dict[tuple[int, int], list[str]] = {}
     for name, at in sorted(last.items(), key=itemgetter(1)):  # and in the order of the text
         after, text = at + 1, lines[at][1]

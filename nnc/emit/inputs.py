@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import keyword
-import re
 from collections.abc import Collection, Iterable
 
 from nnc.emit.dialect import Dialect
@@ -11,6 +10,7 @@ from nnc.emit.expressions import Expr, is_symbol, size_name
 from nnc.emit.function import Printer
 from nnc.emit.layout import string
 from nnc.emit.names import identifier, shared_prefix
+from nnc.emit.variables import variables_in
 from nnc.ir.dims import Poly, symbols
 from nnc.ir.graph import Graph, Node, Value
 
@@ -92,7 +92,7 @@ def sizes_in(graph: Graph) -> set[str]:
 def bind_sizes(printer: Printer, line: int) -> None:
     """`n = x.shape[0]` at `line` for each symbolic size that the lines below it use."""
     graph = printer.graph
-    used = set(re.findall(r"\w+", "\n".join(text for _, text in printer.body.lines[line:])))
+    used = {name for _, text in printer.body.lines[line:] for name in variables_in(text)}
     for id in graph.inputs:
         expr = printer.exprs.get(Value(id))
         for axis, dim in enumerate(graph.node(id).type.shape):

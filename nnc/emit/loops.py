@@ -7,13 +7,13 @@ into it, and a loop that goes back through it takes each slice out, so that it i
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from nnc.emit.expressions import Expr, dim_text, shape_text
 from nnc.emit.function import Printer
 from nnc.emit.layout import WIDTH
 from nnc.emit.names import identifier
+from nnc.emit.variables import variables_in
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.order import needed
 
@@ -138,7 +138,7 @@ def carry_on(inner: Printer, names: list[str], values: list[Value]) -> None:
 
 def _is_read(name: str, texts: dict[str, str]) -> bool:
     """Whether the text for another name reads `name`."""
-    return any(name in re.findall(r"\w+", text) for other, text in texts.items() if other != name)
+    return any(name in variables_in(text) for other, text in texts.items() if other != name)
 
 
 def print_call(printer: Printer, node: Node) -> None:

@@ -9,13 +9,13 @@ only the parameter, its moments and its gradient exchanged, are printed once:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nnc.emit.expressions import Expr
 from nnc.emit.function import Printer
 from nnc.emit.layout import string
+from nnc.emit.variables import variables_in
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.order import reads
 from nnc.ops.registry import OPS
@@ -268,7 +268,7 @@ def settle_readers(printer: Printer, loops: Sequence[Loop], copy: str) -> None:
         if is_view_of_state(graph, value):
             printer.bind(value, printer.dialect.method(expr, copy))
             printer.assign(value, printer.read(value))
-        elif not expr.is_name and old & set(re.findall(r"\w+", expr.text)):
+        elif not expr.is_name and old.intersection(variables_in(expr.text)):
             printer.assign(value, expr)
 
 

@@ -6,13 +6,13 @@ forgotten where nothing reads it again, so that a chain of layers reads `x = sel
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nnc.emit import Body, Dialect, Expr, Helper, Names, Printer, identifier, reads
 from nnc.emit.layout import string
+from nnc.emit.variables import variables_in
 from nnc.ir.graph import Graph, Node, Origin, Value
 from nnc_torch.host import UNSIGNED
 from nnc_torch.modules.tree import RESERVED, Branch, is_below, is_module_call, is_weight, outside
@@ -69,19 +69,14 @@ class Exprs(dict[Value, Expr]):
 
     def __setitem__(self, value: Value, expr: Expr) -> None:
         if value in self:
-            for word in words(self[value].text):
+            for word in variables_in(self[value].text):
                 self.mentions[word].discard(value)
             self.paths.pop(value, None)
         super().__setitem__(value, expr)
-        for word in words(expr.text):
+        for word in variables_in(expr.text):
             self.mentions[word].add(value)
         if isinstance(expr, Weight):
             self.paths[value] = expr.path
-
-
-def words(text: str) -> list[str]:
-    """The variables in an expression; attributes are none."""
-    return re.findall(r"(?<![\w.])\w+", text)
 
 
 class ModulePrinter(Printer):
