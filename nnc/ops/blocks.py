@@ -30,20 +30,18 @@ def in_threads(work: Callable[[Any], object], parts: Iterable[Any]) -> None:
     That pays where one part takes a hundred microseconds; parts must not depend on each other.
     """
     parts = list(parts)
-    count = min(cores(), len(parts))
+    left = iter(parts)  # each thread takes the next one when it is there: some wake late
 
-    def run(first: int) -> None:
-        for part in parts[first :: max(count, 1)]:
+    def run() -> None:
+        for part in left:
             work(part)
 
-    threads = pool(os.getpid()) if count > 1 else None
-    started = [
-        threads.submit(contextvars.copy_context().run, run, first)
-        for first in range(1, count)
-        if threads
+    threads = [
+        pool(os.getpid()).submit(contextvars.copy_context().run, run)
+        for _ in range(1, min(cores(), len(parts)))
     ]
-    run(0)
-    for thread in started:
+    run()
+    for thread in threads:
         thread.result()
 
 
