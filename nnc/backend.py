@@ -30,6 +30,7 @@ from nnc.passes.base import Rewriter, run_on_bodies
 from nnc.passes.border import cross_in_f32
 from nnc.passes.fold_constants import splat
 from nnc.passes.legalize import expansion, legalize
+from nnc.passes.open_loop import OpenLoop
 from nnc.passes.pipeline import Pipeline, map_graphs, map_steps, optimize, pipeline_of
 from nnc.passes.recurrent import replace_lstms
 from nnc.passes.remat import rematerialize
@@ -42,6 +43,7 @@ __all__ = [
     "Compiling",
     "Measuring",
     "NncError",
+    "OpenLoop",
     "Rewriter",
     "Sources",
     "compiler_of",

@@ -13,6 +13,7 @@ from nnc.ir.dims import Dim, equal
 from nnc.ir.graph import Graph, Node, Value
 from nnc.ir.types import SHORT_FLOATS
 from nnc_numpy.dialect import NUMPY
+from nnc_numpy.kept import keep_for_gradients
 from nnc_numpy.masks import is_zero
 from nnc_numpy.narrow import cast_there_and_back, hold_bf16_in_f32, product_in_f32
 
@@ -26,7 +27,7 @@ def rewrite_for_numpy(graph: Graph) -> bool:
     short = rewrite(graph, SHORT)
     narrow = hold_bf16_in_f32(graph)
     several = [rewrite(graph, rules) for rules in (FIRST, SECOND, NARROW, RULES)]
-    return any(several) or layers or short or narrow
+    return keep_for_gradients(graph) or any(several) or layers or short or narrow
 
 
 def rewrite(graph: Graph, rules: Rules | None = None) -> bool:

@@ -80,7 +80,8 @@ def make_stack(printer: Printer, node: Node, index: int) -> Expr:
     """An empty list or array for the stack that is result `index`."""
     body: Graph = node.attrs["body"]
     attrs, type = node.attrs, node.types[index]
-    name = printer.names.new(identifier(f"{list(body.outputs)[index]}s"))
+    one = list(body.outputs)[index]
+    name = printer.names.new(identifier(f"{one}es" if one.endswith("s") else f"{one}s"))
     axis = attrs["out_axes"][index - attrs["carries"]]
     if not attrs["reverse"] and is_only_scanned(printer.graph, Value(node.id, index), axis):
         printer.body.add(printer.depth, f"{name} = []")
