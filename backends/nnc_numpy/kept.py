@@ -56,10 +56,15 @@ def spare(graph: Graph, loop: Node, node: Node) -> bool:
     whole = forward.settle()[index]
     backward = OpenLoop(graph, loop)
     rule.use(backward, node, backward.add_sequence(whole, 0, rule.name))
-    if not backward.body.nx.out_degree(node.id):
-        backward.body.remove(node.id)
+    drop(backward.body, node)
     backward.settle()
     return True
+
+
+def drop(body: Graph, node: Node) -> None:
+    """Remove a node that nothing reads any more, so that no rule finds it again."""
+    if not body.nx.out_degree(node.id) and all(v.node != node.id for v in body.outputs.values()):
+        body.remove(node.id)
 
 
 def stack_of(graph: Graph, loop: Node, value: Value) -> Value | None:
@@ -88,6 +93,7 @@ def slope(forward: OpenLoop, x: Value) -> Value | None:
     y, derivative = forward.inner.tensor(x).emit("gelu_with_slope")
     for node in gelus:
         forward.replace(Value(node.id), y.value)
+        drop(forward.body, node)
     result: Value = derivative.value
     return result
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from nnc_numpy.rewrites import rewrite_for_numpy
@@ -10,10 +12,12 @@ from nnc.backend import run_on_bodies
 from nnc.ir.builder import Builder, Tensor
 from nnc.ir.graph import Graph
 from nnc.ir.interpret import interpret
+from nnc.ir.types import TensorType
 from nnc.ir.verify import verify
 from nnc.passes.dead_code import dead_code
 from tests.ops.bodies import I32, body, f64
 
+Loops = Callable[[Builder, Tensor, Tensor], tuple[list[Tensor], list[Tensor]]]
 ROUNDS, ROWS, HEADS = 3, f64(2, 4), f64(2, 5, 4)
 HOW = {"scale": 0.5, "causal": True}
 
@@ -35,6 +39,19 @@ def gelus(builder: Builder, x: Tensor, dy: Tensor) -> tuple[list[Tensor], list[T
     types = {"i": I32, "x": ROWS}
     forward = body(types, lambda i, x: [x.emit("gelu"), x])
     backward = body({"i": I32, "dy": ROWS, "x": ROWS}, lambda i, dy, x: [dy.emit("gelu_grad", x)])
+    h, xs = loop(builder, forward, x, reverse=False)
+    return [h, xs], loop(builder, backward, dy, xs, reverse=True)
+
+
+def both_of_gelus(builder: Builder, x: Tensor, dy: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    """The same where the second loop reads the gelu too, which it still computes."""
+
+    def back(i: Tensor, dy: Tensor, x: Tensor) -> list[Tensor]:
+        y, slope = x.emit("gelu_with_slope")
+        return [dy * slope + y]
+
+    forward = body({"i": I32, "x": ROWS}, lambda i, x: [x.emit("gelu"), x])
+    backward = body({"i": I32, "dy": ROWS, "x": ROWS}, back)
     h, xs = loop(builder, forward, x, reverse=False)
     return [h, xs], loop(builder, backward, dy, xs, reverse=True)
 
@@ -61,10 +78,8 @@ LOOPS = {
 }
 
 
-@pytest.mark.parametrize("is_read", [False, True])
-@pytest.mark.parametrize("name", LOOPS)
-def test_the_backward_loop_reads_what_it_needs(name: str, is_read: bool) -> None:
-    loops, type, spared = LOOPS[name]
+def assert_same_values(loops: Loops, type: TensorType, is_read: bool) -> list[str]:
+    """The ops of the second loop after the rewrite, where the stack is an output too or is not."""
     builder = Builder(Graph("test"))
     (h, stack), (dx,) = loops(builder, builder.input("x", type), builder.input("dy", type))
     graph = builder.graph
@@ -79,5 +94,15 @@ def test_the_backward_loop_reads_what_it_needs(name: str, is_read: bool) -> None
     verify(graph)
     for key, value in interpret(graph, inputs).items():
         np.testing.assert_allclose(value, wanted[key], rtol=1e-12, atol=1e-13, err_msg=key)
-    second = [node for node in graph if node.op == "scan"][-1].attrs["body"]
-    assert (spared in [node.op for node in second]) == is_read
+    return [node.op for node in [n for n in graph if n.op == "scan"][-1].attrs["body"]]
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+@pytest.mark.parametrize("name", LOOPS)
+def test_the_backward_loop_is_given_what_it_computed(name: str, is_read: bool) -> None:
+    loops, type, spared = LOOPS[name]
+    assert (spared in assert_same_values(loops, type, is_read)) == is_read
+
+
+def test_what_else_it_reads_it_still_computes() -> None:
+    assert "gelu_with_slope" in assert_same_values(both_of_gelus, ROWS, is_read=False)
