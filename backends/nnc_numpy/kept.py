@@ -70,16 +70,13 @@ def drop(body: Graph, node: Node) -> None:
 def stack_of(graph: Graph, loop: Node, value: Value) -> Value | None:
     """The stack of another loop of which `value`, of the body of `loop`, is what that one stacked
     in the same round.  Nothing else reads it."""
-    body, carries = loop.attrs["body"], loop.attrs["carries"]
-    if value.node not in body.inputs[1 + carries :]:
+    sequence = OpenLoop(graph, loop).sequence(value)
+    if sequence is None:
         return None
-    place = body.inputs.index(value.node) - 1 - carries
-    if place >= len(loop.attrs["axes"]):
-        return None
-    stack = loop.operands[carries + place]
+    stack, axis = sequence[0].value, sequence[1]
     other = graph.producer(stack)
     number = stack.index - other.attrs["carries"] if other.op == "scan" else -1
-    is_same = number >= 0 and other.attrs["out_axes"][number] == loop.attrs["axes"][place]
+    is_same = number >= 0 and other.attrs["out_axes"][number] == axis
     is_read_once = len(graph.users(stack)) == 1 and stack not in graph.outputs.values()
     return stack if is_same and is_read_once else None
 

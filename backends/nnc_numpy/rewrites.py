@@ -27,7 +27,8 @@ def rewrite_for_numpy(graph: Graph) -> bool:
     short = rewrite(graph, SHORT)
     narrow = hold_bf16_in_f32(graph)
     several = [rewrite(graph, rules) for rules in (FIRST, SECOND, NARROW, RULES)]
-    return keep_for_gradients(graph) or any(several) or layers or short or narrow
+    kept = keep_for_gradients(graph)
+    return any(several) or kept or layers or short or narrow
 
 
 def rewrite(graph: Graph, rules: Rules | None = None) -> bool:
